@@ -1,0 +1,126 @@
+package store
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// archive copies the virtual segments of a queue between two offsets to files of their own, in the folder archive: stored records one
+// after the other, in a file named like the original's segment. It returns once they are durable; only then are they deleted.
+func (s *Store) archive(q *Queue, from, to int64, zipped bool) error {
+	s.mu.Lock()
+	bounds := []int64{from}
+	for _, st := range q.starts {
+		if st.offset > from && st.offset < to {
+			bounds = append(bounds, st.offset)
+		}
+	}
+	s.mu.Unlock()
+	bounds = append(bounds, to)
+	dir := filepath.Join(s.path("archive"), fmt.Sprintf("%s-%d", q.topic, q.partition))
+	if err := s.fs.MkdirAll(dir); err != nil {
+		return fmt.Errorf("make the archive folder: %w", err)
+	}
+	for i := range len(bounds) - 1 {
+		if err := s.archiveSegment(q, dir, bounds[i], bounds[i+1], zipped); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) archiveSegment(q *Queue, dir string, from, to int64, zipped bool) (err error) {
+	meta := fmt.Sprintf("%020d.meta", from)
+	name := filepath.Join(dir, meta+".arc")
+	if zipped {
+		name = filepath.Join(dir, meta+".zip")
+	}
+	tmp := name + ".tmp"
+	if err := s.fs.Remove(tmp); err != nil && !isNotExist(err) {
+		return err
+	}
+	f, err := s.fs.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	w := &appender{f: f}
+	if zipped {
+		z := zip.NewWriter(w)
+		var entry io.Writer
+		if entry, err = z.Create(meta); err == nil {
+			err = errors.Join(s.copyRecords(entry, q, from, to), z.Close())
+		}
+	} else {
+		err = s.copyRecords(w, q, from, to)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err != nil {
+		return fmt.Errorf("archive %s: %w", name, err)
+	}
+	if err := s.fs.Rename(tmp, name); err != nil {
+		return fmt.Errorf("archive %s: %w", name, err)
+	}
+	return s.fs.SyncDir(dir)
+}
+
+func (s *Store) copyRecords(w io.Writer, q *Queue, from, to int64) error {
+	var buf []byte
+	for from < to {
+		var err error
+		buf, err = q.Read(buf[:0], from, int(min(to-from, 1<<20)), 1<<20, false)
+		var moved *MovedError
+		if errors.As(err, &moved) && moved.Offset > from {
+			from = moved.Offset // a gap
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		whole := wholeRecords(buf)
+		if whole == 0 {
+			// One record larger than the buffer: ask for all of it.
+			if buf, err = q.Read(buf[:0], from, int(to-from), 1, false); err != nil {
+				return err
+			}
+			whole = wholeRecords(buf)
+		}
+		if _, err := w.Write(buf[:whole]); err != nil {
+			return err
+		}
+		from += int64(whole)
+	}
+	return nil
+}
+
+// wholeRecords is how many bytes of b are whole stored records.
+func wholeRecords(b []byte) int {
+	n := int64(0)
+	for n < int64(len(b)) {
+		size := recordSize(b[n:])
+		if n+size > int64(len(b)) {
+			break
+		}
+		n += size
+	}
+	return int(n)
+}
+
+// appender writes to the end of a file.
+type appender struct {
+	f  vfs.File
+	at int64
+}
+
+func (a *appender) Write(p []byte) (int, error) {
+	n, err := a.f.WriteAt(p, a.at)
+	a.at += int64(n)
+	return n, err
+}

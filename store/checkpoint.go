@@ -1,0 +1,255 @@
+package store
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"maps"
+	"slices"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+const (
+	checkpointName = "checkpoint"
+	checkpointPrev = "checkpoint.prev" // the one before, in case the last one is damaged
+	checkpointMark = "MQCKP\x00\x00\x01"
+)
+
+// checkpoint is everything that must be known to go on reading the log at pos. FORMAT.md draws it.
+type checkpoint struct {
+	pos      int64
+	clean    bool // written by Close: the log ends at pos
+	epoch    uint32
+	bootID   string
+	lastID   int64
+	segments []int64 // bases of the segments before pos that are needed
+	queues   []queueState
+	offsets  map[string]int64
+	hidden   map[int64]*hiddenGroup
+	foreign  []foreignRef
+}
+
+type queueState struct {
+	id        uint32
+	partition int32
+	flags     uint8
+	topic     protocol.Topic
+	end       int64
+	messages  int64
+	starts    []start
+}
+
+const queueRelaxed = 2 // flag in a checkpoint: something of the queue may have been acknowledged before it was flushed
+
+// encodeCheckpointLocked writes down the state in which all frames before pos are applied and none behind it.
+func (s *Store) encodeCheckpointLocked(pos int64, clean bool) []byte {
+	b := make([]byte, 0, 256+64*len(s.byID))
+	b = append(b, checkpointMark...)
+	b = append(b, 0, 0, 0, 0) // checksum
+	b = le.AppendUint64(b, uint64(pos))
+	if clean {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
+	b = le.AppendUint32(b, s.epoch)
+	b = appendString(b, s.options.BootID)
+	b = binary.AppendVarint(b, s.ids.last)
+	n := 0
+	for n < len(s.segments) && s.segments[n].base < pos {
+		n++
+	}
+	b = binary.AppendUvarint(b, uint64(n))
+	for _, g := range s.segments[:n] {
+		b = binary.AppendUvarint(b, uint64(g.base))
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.byID)))
+	for _, q := range s.byID {
+		flags := q.flags()
+		if q.relaxed || !q.rules.groupCommit() {
+			flags |= queueRelaxed
+		}
+		b = binary.AppendUvarint(b, uint64(q.id))
+		b = binary.AppendUvarint(b, uint64(q.partition))
+		b = append(b, flags)
+		b = appendString(b, string(q.topic))
+		b = binary.AppendUvarint(b, uint64(q.end))
+		b = binary.AppendUvarint(b, uint64(q.messages))
+		b = binary.AppendUvarint(b, uint64(len(q.starts)))
+		for _, st := range q.starts {
+			b = binary.AppendUvarint(b, uint64(st.offset))
+			b = binary.AppendUvarint(b, uint64(st.messages))
+			b = binary.AppendUvarint(b, uint64(st.time))
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.offsets)))
+	for key, offset := range s.offsets {
+		b = appendString(b, key)
+		b = binary.AppendUvarint(b, uint64(offset))
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.hidden)))
+	for _, id := range slices.Sorted(maps.Keys(s.hidden)) {
+		b = binary.AppendVarint(b, id)
+		b = binary.AppendUvarint(b, uint64(len(s.hidden[id].runs)))
+		for _, r := range s.hidden[id].runs {
+			b = appendPublishedRun(b, r)
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.foreign)))
+	for _, f := range s.foreign {
+		b = binary.AppendUvarint(b, uint64(f.pos))
+		b = binary.AppendUvarint(b, uint64(f.queue))
+		b = binary.AppendUvarint(b, uint64(f.end))
+	}
+	le.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// decoder reads what encodeCheckpointLocked wrote. After the first error everything is zero.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if d.bad || n < 0 || n > len(d.b) {
+		d.bad = true
+		return nil
+	}
+	p := d.b[:n]
+	d.b = d.b[n:]
+	return p
+}
+
+func (d *decoder) uvarint() int64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 || v > 1<<63-1 {
+		d.bad = true
+		return 0
+	}
+	d.take(n)
+	return int64(v)
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.take(n)
+	return v
+}
+
+// count is a number of things that take at least size bytes each: a damaged one must not make us allocate.
+func (d *decoder) count(size int) int {
+	n := d.uvarint()
+	if n > int64(len(d.b)/size) {
+		d.bad = true
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) string() string { return string(d.take(int(d.uvarint()))) }
+
+func (d *decoder) byte() byte {
+	if p := d.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+// parseCheckpoint is the inverse of encodeCheckpointLocked. name is for the error, a *CorruptError.
+func parseCheckpoint(name string, b []byte) (*checkpoint, error) {
+	if len(b) < 25 || string(b[:8]) != checkpointMark {
+		return nil, &CorruptError{File: name, Reason: "not a checkpoint"}
+	}
+	if le.Uint32(b[8:]) != crc32.Checksum(b[12:], castagnoli) {
+		return nil, &CorruptError{File: name, Offset: 8, Reason: "a checksum that does not match"}
+	}
+	d := &decoder{b: b[12:]}
+	c := &checkpoint{pos: int64(le.Uint64(d.take(8))), clean: d.byte() == 1, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{}}
+	c.epoch = le.Uint32(d.take(4))
+	c.bootID = d.string()
+	c.lastID = d.varint()
+	for range d.count(1) {
+		c.segments = append(c.segments, d.uvarint())
+	}
+	for range d.count(7) {
+		q := queueState{id: uint32(d.uvarint()), partition: int32(d.uvarint()), flags: d.byte(), topic: protocol.Topic(d.string())}
+		q.end, q.messages = d.uvarint(), d.uvarint()
+		for range d.count(3) {
+			q.starts = append(q.starts, start{offset: d.uvarint(), messages: d.uvarint(), time: d.uvarint()})
+		}
+		if len(q.starts) == 0 || q.id == 0 || q.partition >= maxPartition {
+			d.bad = true
+		}
+		if d.bad {
+			break
+		}
+		c.queues = append(c.queues, q)
+	}
+	for range d.count(2) {
+		key := d.string()
+		c.offsets[key] = d.uvarint()
+	}
+	for range d.count(2) {
+		id := d.varint()
+		runs, _ := parsePublishedRuns(d.take(d.count(publishedRunSize) * publishedRunSize))
+		c.hidden[id] = &hiddenGroup{runs: runs}
+	}
+	for range d.count(3) {
+		c.foreign = append(c.foreign, foreignRef{pos: d.uvarint(), queue: uint32(d.uvarint()), end: d.uvarint()})
+	}
+	if d.bad || len(d.b) > 0 {
+		return nil, &CorruptError{File: name, Offset: int64(len(b) - len(d.b)), Reason: "contents that make no sense"}
+	}
+	return c, nil
+}
+
+// writeCheckpoint replaces the checkpoint; the one before is kept.
+func (s *Store) writeCheckpoint(data []byte) error {
+	name := s.path(checkpointName)
+	if old, err := s.fs.ReadFile(name); err == nil {
+		if _, err := parseCheckpoint(name, old); err == nil {
+			if err := writeFile(s.fs, s.path(checkpointPrev), old); err != nil {
+				return err
+			}
+		}
+	}
+	if err := writeFile(s.fs, name, data); err != nil {
+		return err
+	}
+	// What lies before the checkpoint that is kept for the worst case may still be needed.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpointed, s.checkpointedNext = s.checkpointedNext, int64(le.Uint64(data[12:]))
+	return nil
+}
+
+// readCheckpoint finds the newest sound checkpoint, nil if there never was one. prev says that it is not the last one.
+func (s *Store) readCheckpoint() (c *checkpoint, prev bool, err error) {
+	var first error
+	for _, name := range []string{checkpointName, checkpointPrev} {
+		b, err := s.fs.ReadFile(s.path(name))
+		if isNotExist(err) {
+			continue
+		}
+		if err == nil {
+			c, err = parseCheckpoint(s.path(name), b)
+		}
+		if err == nil {
+			return c, first != nil || name == checkpointPrev, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, false, first
+}

@@ -1,0 +1,267 @@
+package store
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/vfs"
+)
+
+var crashSeeds = flag.Int("crash.seeds", 300, "how many random programs TestCrash runs")
+var crashSeed = flag.Uint64("crash.seed", 1, "the first seed")
+
+// acked is what a program knows to be safe, by queue: data by offset.
+type history struct {
+	acked  map[string]map[int64]string // must be there
+	maybe  map[string]map[int64]string // may be there
+	served map[string]map[int64]string // was read
+	commit map[string]int64            // acknowledged offsets of groups
+}
+
+func newHistory() *history {
+	return &history{map[string]map[int64]string{}, map[string]map[int64]string{}, map[string]map[int64]string{}, map[string]int64{}}
+}
+
+func note(m map[string]map[int64]string, q *Queue, offset int64, body string) {
+	key := fmt.Sprintf("%s-%d", q.topic, q.partition)
+	if m[key] == nil {
+		m[key] = map[int64]string{}
+	}
+	m[key][offset] = body
+}
+
+// TestCrash runs random programs and cuts the power at random moments. With group commit nothing acknowledged may be lost; with any rule
+// no record may be altered or invented, and an offset may never give two different records.
+func TestCrash(t *testing.T) {
+	points := map[string]int{}
+	for seed := *crashSeed; seed < *crashSeed+uint64(*crashSeeds); seed++ {
+		runCrash(t, seed, points)
+		if t.Failed() {
+			t.Fatalf("replay with -crash.seed=%d -crash.seeds=1", seed)
+		}
+	}
+	t.Logf("%d programs, the power cut at %d different kinds of call: %v", *crashSeeds, len(points), points)
+}
+
+func runCrash(t *testing.T, seed uint64, points map[string]int) {
+	rng := rand.New(rand.NewPCG(seed, 17))
+	rules := groupCommit
+	if seed%3 == 0 {
+		rules = Rules{FlushMessages: 1 + rng.IntN(200), FlushInterval: time.Hour, SegmentSize: 4 << 10}
+	}
+	fsys := vfs.NewMem()
+	h := newHistory()
+	boot := 0
+	body := 0
+	for range 3 {
+		boot++
+		o := testOptions(fsys, rules)
+		o.BootID = fmt.Sprint("boot-", boot)
+		o.LogSegmentSize = 8 << 10
+		o.MaxUnflushed = 16 << 10
+		s, err := Open(o)
+		if err != nil {
+			t.Errorf("seed %d, boot %d: open: %v", seed, boot, err)
+			return
+		}
+		verify(t, seed, s, h, rules)
+		if t.Failed() {
+			s.Close()
+			return
+		}
+		// The disk is cloned inside a random call, so that the cut falls between any two of them.
+		after := rng.IntN(120)
+		var clone *vfs.Mem
+		calls := 0
+		fsys.Inject(nil)
+		steps := 1 + rng.IntN(60)
+		cutAt := rng.IntN(steps)
+		for step := range steps {
+			if step == cutAt {
+				clone = fsys.CrashClone(rng)
+				points["between steps"]++
+			}
+			program(t, s, rng, h, &body, rules, clone == nil)
+		}
+		_, _ = after, calls
+		if clone == nil {
+			clone = fsys.CrashClone(rng)
+		}
+		s.Close()
+		fsys = clone
+	}
+}
+
+// program does one random thing. live says that the power is still on for what survives: only then it counts.
+func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rules Rules, live bool) {
+	q, err := s.CreateQueue(protocol.Topic(fmt.Sprint("t", rng.IntN(2))), int32(rng.IntN(2)))
+	if err != nil {
+		t.Errorf("create: %v", err)
+		return
+	}
+	switch rng.IntN(10) {
+	case 0:
+		offset := int64(rng.IntN(1000))
+		pos, err := s.CommitOffset(q.topic, "g", q.partition, offset)
+		if err != nil {
+			t.Errorf("commit: %v", err)
+			return
+		}
+		if s.wait(pos) == nil && live && rules.groupCommit() {
+			h.commit[fmt.Sprintf("%s-%d", q.topic, q.partition)] = offset
+		} else {
+			delete(h.commit, fmt.Sprintf("%s-%d", q.topic, q.partition))
+		}
+	case 1:
+		b, err := q.Read(nil, q.Stat().Min, 1<<20, 1<<20, rng.IntN(2) == 0)
+		if err == nil && live {
+			offset := q.Stat().Min
+			for len(b) > 0 {
+				n := recordSize(b)
+				note(h.served, q, offset, string(b[protocol.RecordHeader:n]))
+				b, offset = b[n:], offset+n
+			}
+		}
+	default:
+		var b Batch
+		var list []string
+		for range 1 + rng.IntN(20) {
+			*body++
+			m := fmt.Sprintf("%d%*s", *body, rng.IntN(200), "")
+			list = append(list, m)
+			b.Add(q, 0, []byte(m))
+		}
+		ack, err := s.Append(&b)
+		if err != nil {
+			t.Errorf("append: %v", err)
+			return
+		}
+		wait := rng.IntN(3) > 0
+		if wait {
+			if err := s.wait(ack); err != nil {
+				t.Errorf("wait: %v", err)
+				return
+			}
+		}
+		for i, m := range list {
+			_, offset := b.Receipt(i)
+			switch {
+			case !live:
+				return
+			case wait && rules.groupCommit():
+				note(h.acked, q, offset, m)
+			default:
+				note(h.maybe, q, offset, m)
+			}
+		}
+	}
+}
+
+// verify reads everything back after a power cut.
+func verify(t *testing.T, seed uint64, s *Store, h *history, rules Rules) {
+	for _, q := range s.Queues() {
+		key := fmt.Sprintf("%s-%d", q.topic, q.partition)
+		read := map[int64]string{}
+		offset := q.Stat().Min
+		for {
+			b, err := q.Read(nil, offset, 1<<20, 1<<20, false)
+			var moved *MovedError
+			if errors.As(err, &moved) && moved.Offset > offset {
+				offset = moved.Offset
+				continue
+			}
+			if errors.Is(err, ErrEnd) {
+				break
+			}
+			if err != nil {
+				t.Errorf("seed %d: read %s at %d: %v", seed, key, offset, err)
+				return
+			}
+			for len(b) > 0 {
+				n := recordSize(b)
+				read[offset] = string(b[protocol.RecordHeader:n])
+				b, offset = b[n:], offset+n
+			}
+		}
+		for offset, m := range read {
+			known := h.acked[key][offset] == m || h.maybe[key][offset] == m
+			if !known {
+				t.Errorf("seed %d: %s at %d: %q was never put there", seed, key, offset, m)
+			}
+			if old, ok := h.served[key][offset]; ok && old != m {
+				t.Errorf("seed %d: %s at %d gave %q before and %q now", seed, key, offset, old, m)
+			}
+		}
+		for offset, m := range h.acked[key] {
+			if read[offset] != m {
+				t.Errorf("seed %d: %s at %d: acknowledged %q, now %q", seed, key, offset, m, read[offset])
+			}
+		}
+	}
+	for key, offset := range h.commit {
+		topic, partition := key[:2], int32(key[3]-'0')
+		if got, ok := s.CommittedOffset([]byte(topic), []byte("g"), partition); !ok || got != offset {
+			t.Errorf("seed %d: offset of the group in %s: %d, %v, want %d", seed, key, got, ok, offset)
+		}
+	}
+}
+
+// TestAppend_FailsCleanlyWhenTheNthCallFails fails each call of the write path in turn: what was acknowledged before is there after a
+// restart, what failed was not acknowledged, and nothing hangs.
+func TestAppend_FailsCleanlyWhenTheNthCallFails(t *testing.T) {
+	covered := 0
+	for n := 0; ; n++ {
+		fsys := vfs.NewMem()
+		o := testOptions(fsys, groupCommit)
+		o.LogSegmentSize = 8 << 10
+		s := mustOpen(t, o)
+		q := mustQueue(t, s, "t", 0)
+		put(t, s, q, numbered(0, 5)...)
+		calls, failed := 0, false
+		fsys.Inject(func(op vfs.Op) error {
+			calls++
+			if calls == n+1 {
+				failed = true
+				return errors.New("injected")
+			}
+			return nil
+		})
+		acked := 5
+		for i := 5; i < 400; i++ {
+			var b Batch
+			b.Add(q, 0, []byte(fmt.Sprintf("message number %d", i)))
+			ack, err := s.Append(&b)
+			if err == nil {
+				err = s.wait(ack)
+			}
+			if err != nil {
+				break
+			}
+			acked++
+		}
+		fsys.Inject(nil)
+		s.Close()
+		clone := fsys.KillClone()
+		o.FS = clone
+		again, err := Open(o)
+		if err != nil {
+			t.Fatalf("call %d failing: open again: %v", n, err)
+		}
+		got := bodies(t, again.Queue([]byte("t"), 0), 0)
+		if len(got) < acked {
+			t.Fatalf("call %d failing: %d messages acknowledged, %d there", n, acked, len(got))
+		}
+		equal(t, fmt.Sprint("call ", n), got[:acked], numbered(0, acked))
+		again.Close()
+		if !failed {
+			break
+		}
+		covered++
+	}
+	t.Logf("%d calls failed in turn", covered)
+}

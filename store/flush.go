@@ -1,0 +1,163 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// Waiter is told when something that was appended counts as acknowledged.
+type Waiter interface {
+	// Acked is called once, from a goroutine of the store, and must not block. err is not nil when it will never be acknowledged;
+	// it may be on disk all the same.
+	Acked(err error)
+}
+
+type waiting struct {
+	pos    int64
+	waiter Waiter
+}
+
+// unsafeRun is the end of a queue after a run that nobody may read before the log is flushed up to pos.
+type unsafeRun struct {
+	queue    *Queue
+	pos, end int64
+}
+
+// Acked says whether everything up to a position that Append returned counts as acknowledged.
+func (s *Store) Acked(p Position) bool { return int64(p) <= s.flushed.Load() }
+
+// Await calls w.Acked when the position counts as acknowledged; never from this goroutine.
+func (s *Store) Await(p Position, w Waiter) {
+	s.mu.Lock()
+	s.waiting = append(s.waiting, waiting{pos: int64(p), waiter: w})
+	s.mu.Unlock()
+	s.signal(s.flushC)
+}
+
+type waitChan chan error
+
+func (c waitChan) Acked(err error) { c <- err }
+
+// wait blocks until a position is flushed.
+func (s *Store) wait(p Position) error {
+	if s.Acked(p) {
+		return nil
+	}
+	c := make(waitChan, 1)
+	s.Await(p, c)
+	return <-c
+}
+
+// mustWaitLocked is the rule of acknowledgement: whether a run of the queue that ends at a log position counts only when it is flushed.
+// It starts the flush that the rule asks for. A queue without group commit is bounded too: beyond MaxUnflushed it waits like the others,
+// so that recovery knows how far a reader can have been (see recoverGaps).
+func (s *Store) mustWaitLocked(q *Queue, end int64, count int) bool {
+	if q.rules.groupCommit() || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() {
+		s.signal(s.flushC)
+		return true
+	}
+	if q.unflushedSince != s.flushes {
+		q.unflushed, q.unflushedSince = 0, s.flushes
+	}
+	q.unflushed += count
+	if q.unflushed >= q.rules.FlushMessages || end-s.flushed.Load() > s.options.MaxUnflushed/2 {
+		s.signal(s.flushC)
+	} else if !s.timerSet && q.rules.FlushInterval > 0 {
+		s.timerSet = true
+		s.flushTimer.Reset(q.rules.FlushInterval)
+	}
+	return false
+}
+
+// flusher is the one goroutine that calls fdatasync. Whatever waits when it begins is covered by one call: that is group commit.
+func (s *Store) flusher() {
+	defer s.flusherOff.Done()
+	for {
+		select {
+		case <-s.flushC:
+		case <-s.flushTimer.C:
+		case <-s.quitFlusher:
+			return
+		}
+		s.flush()
+	}
+}
+
+// flush makes everything that is appended now durable and tells those who wait. It is called by the flusher, and by Close once that has ended.
+func (s *Store) flush() {
+	s.mu.Lock()
+	s.timerSet = false
+	target, failed := s.appended, s.failed
+	segs, dirty := append(s.unsynced, s.open), s.dirDirty
+	s.unsynced, s.dirDirty = nil, false
+	s.mu.Unlock()
+
+	if failed == nil && target > s.flushed.Load() {
+		began := s.now()
+		err := s.syncAll(segs, dirty)
+		s.flushNanos.Add(int64(s.now().Sub(began)))
+		s.flushCount.Add(1)
+		if err != nil {
+			s.mu.Lock()
+			failed = s.poisonLocked(err)
+			s.mu.Unlock()
+		}
+	}
+
+	s.mu.Lock()
+	var fire []*watcher
+	if failed == nil {
+		s.flushed.Store(target)
+		s.flushes++
+		n := 0
+		for n < len(s.unsafe) && s.unsafe[n].pos <= target {
+			fire = s.unsafe[n].queue.publishLocked(s.unsafe[n].end, fire)
+			n++
+		}
+		s.unsafe = append(s.unsafe[:0], s.unsafe[n:]...)
+	}
+	var due []waiting
+	kept := s.waiting[:0]
+	for _, w := range s.waiting {
+		if failed != nil || w.pos <= target {
+			due = append(due, w)
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	clear(s.waiting[len(kept):])
+	s.waiting = kept
+	if failed == nil && (len(s.waiting) > 0 || len(s.unsafe) > 0) {
+		s.signal(s.flushC)
+	}
+	s.mu.Unlock()
+	for _, w := range due {
+		w.waiter.Acked(failed)
+	}
+	for _, w := range fire {
+		w.fn()
+	}
+}
+
+func (s *Store) syncAll(segs []*segment, dir bool) error {
+	for _, g := range segs {
+		if err := g.file.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", g.name, err)
+		}
+	}
+	if dir {
+		name := filepath.Join(s.options.Dir, "log")
+		if err := s.fs.SyncDir(name); err != nil {
+			return fmt.Errorf("sync %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// newFlushTimer is stopped until the first message without group commit sets it.
+func newFlushTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}

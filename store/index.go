@@ -1,0 +1,201 @@
+package store
+
+import (
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// entry says where a run lies: the index of a queue is a list of them, ascending by logical offset.
+type entry struct {
+	logical int64 // offset of the first record
+	pos     int64 // log position of the first record
+	time    int64 // unix milliseconds of the append
+	bytes   uint32
+	count   uint32
+}
+
+const (
+	indexMagic     = "MQIDX\x00\x00\x01"
+	indexHeader    = 32
+	indexDirRecord = 16
+	entrySize      = 32
+)
+
+// sealedIndex is the index file of a sealed segment, read through its mapping. FORMAT.md draws it.
+type sealedIndex struct {
+	file    string
+	mapping vfs.Mapping
+	queues  int
+	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
+	entries []byte
+
+	verify  sync.Once // the entries are checked when they are first used
+	damaged error
+}
+
+// runs is the list of runs of one queue in one segment, in memory or in an index file.
+type runs struct {
+	mem []entry
+	raw []byte
+}
+
+func (r runs) len() int {
+	if r.raw != nil {
+		return len(r.raw) / entrySize
+	}
+	return len(r.mem)
+}
+
+func (r runs) at(i int) entry {
+	if r.raw == nil {
+		return r.mem[i]
+	}
+	b := r.raw[i*entrySize:]
+	return entry{logical: int64(le.Uint64(b)), pos: int64(le.Uint64(b[8:])), time: int64(le.Uint64(b[16:])), bytes: le.Uint32(b[24:]), count: le.Uint32(b[28:])}
+}
+
+// find is the last run that begins at or before the offset, -1 if there is none.
+func (r runs) find(offset int64) int {
+	return sort.Search(r.len(), func(i int) bool { return r.at(i).logical > offset }) - 1
+}
+
+// findTime is the first run that was appended at or after the time.
+func (r runs) findTime(ms int64) int {
+	return sort.Search(r.len(), func(i int) bool { return r.at(i).time >= ms })
+}
+
+// lookup finds the runs of a queue; none is not an error.
+func (x *sealedIndex) lookup(queue uint32) (runs, error) {
+	i := sort.Search(x.queues, func(i int) bool { return le.Uint32(x.dir[i*indexDirRecord:]) >= queue })
+	if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
+		return runs{}, nil
+	}
+	x.verify.Do(func() {
+		if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
+			x.damaged = &CorruptError{File: x.file, Offset: indexHeader, Reason: "the entries do not match their checksum; restart to rebuild the file"}
+		}
+	})
+	if x.damaged != nil {
+		return runs{}, x.damaged
+	}
+	r := x.dir[i*indexDirRecord:]
+	n, first := int(le.Uint32(r[4:])), int(le.Uint32(r[8:]))
+	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}, nil
+}
+
+// queueRuns is what goes into an index file.
+type queueRuns struct {
+	queue uint32
+	runs  []entry
+}
+
+func encodeIndex(base int64, list []queueRuns) []byte {
+	slices.SortFunc(list, func(a, b queueRuns) int { return int(int64(a.queue) - int64(b.queue)) })
+	total := 0
+	for _, q := range list {
+		total += len(q.runs)
+	}
+	b := make([]byte, indexHeader, indexHeader+len(list)*indexDirRecord+total*entrySize)
+	copy(b, indexMagic)
+	le.PutUint64(b[8:], uint64(base))
+	le.PutUint32(b[16:], uint32(len(list)))
+	le.PutUint32(b[20:], uint32(total))
+	first := 0
+	for _, q := range list {
+		b = le.AppendUint32(b, q.queue)
+		b = le.AppendUint32(b, uint32(len(q.runs)))
+		b = le.AppendUint32(b, uint32(first))
+		b = le.AppendUint32(b, 0)
+		first += len(q.runs)
+	}
+	dirEnd := len(b)
+	for _, q := range list {
+		for _, e := range q.runs {
+			b = le.AppendUint64(b, uint64(e.logical))
+			b = le.AppendUint64(b, uint64(e.pos))
+			b = le.AppendUint64(b, uint64(e.time))
+			b = le.AppendUint32(b, e.bytes)
+			b = le.AppendUint32(b, e.count)
+		}
+	}
+	le.PutUint32(b[24:], crc32.Checksum(b[dirEnd:], castagnoli))
+	// The last field of the header covers the header before it and the directory, which are checked when the file is opened.
+	le.PutUint32(b[28:], dirCRC(b, dirEnd))
+	return b
+}
+
+func dirCRC(b []byte, dirEnd int) uint32 {
+	return crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd])
+}
+
+// openIndex maps an index file and checks all but its entries. os errors and *CorruptError mean: rebuild it from the segment.
+func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
+	f, err := fsys.OpenRead(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	bad := func(reason string) error { return &CorruptError{File: name, Reason: reason} }
+	if size < indexHeader {
+		return nil, bad("shorter than its header")
+	}
+	m, err := f.Map(size)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", name, err)
+	}
+	b := m.Bytes()
+	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
+	dirEnd := indexHeader + queues*indexDirRecord
+	switch {
+	case string(b[:8]) != indexMagic || int64(le.Uint64(b[8:])) != base:
+		err = bad("not the index of this segment")
+	case int64(dirEnd+total*entrySize) != size:
+		err = bad("a size that does not fit its contents")
+	case dirCRC(b, dirEnd) != le.Uint32(b[28:]):
+		err = bad("the directory does not match its checksum")
+	}
+	if err != nil {
+		m.Unmap()
+		return nil, err
+	}
+	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil
+}
+
+// writeFile puts a whole file in place: written beside it, synced, renamed, the directory synced.
+func writeFile(fsys vfs.FS, name string, data []byte) error {
+	tmp := name + ".tmp"
+	if err := fsys.Remove(tmp); err != nil && !isNotExist(err) {
+		return fmt.Errorf("remove an old %s: %w", tmp, err)
+	}
+	f, err := fsys.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", tmp, err)
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", tmp, err)
+	}
+	if err := fsys.Rename(tmp, name); err != nil {
+		return fmt.Errorf("put %s in place: %w", name, err)
+	}
+	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("sync %s: %w", filepath.Dir(name), err)
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+package store
+
+import (
+	"fmt"
+	"math"
+	"runtime/debug"
+	"sort"
+)
+
+// found is where a read begins: run number n of a list of runs that lie in one segment. The runs before the list's length never
+// change, so it is used without a lock.
+type found struct {
+	runs     runs
+	n        int
+	end      int64 // the readable end of the queue
+	floor    int64 // log positions below it may have to come from disk
+	segments []*segment
+}
+
+// Read appends to dst the stored records from offset on, at most max bytes and at most limit, except that a first record larger than
+// limit is given whole if max has room for it. The bytes are cut anywhere, and end with the segment. dst belongs to the caller.
+//
+// offset math.MaxInt64 asks for the end and always gets a *MovedError. Other errors: *MovedError for an offset before the minimum, in
+// a gap or inside a record; ErrEnd; ErrCold if hot is set and the bytes may have to come from disk; *CorruptError. With hot unset it may block.
+func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []byte, err error) {
+	s := q.store
+	s.unmap.RLock()
+	defer s.unmap.RUnlock()
+	f, err := q.find(offset, hot)
+	if err != nil {
+		return dst, err
+	}
+	var at int64
+	old := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(old)
+	defer s.catchFault(&at, &err)
+	return f.copy(s, dst, offset, max, limit, hot, &at)
+}
+
+// catchFault turns a fault on a mapping (the file was cut by somebody else, or the disk fails) into an error.
+func (s *Store) catchFault(at *int64, err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	if _, ok := r.(interface{ Addr() uintptr }); !ok {
+		panic(r)
+	}
+	*err = s.corruptAt(*at, "the file cannot be read: it was cut, or the disk fails")
+}
+
+func (s *Store) corruptAt(pos int64, reason string) error {
+	name, offset := s.path("log"), pos
+	if g := findSegment(s.segmentList(), pos); g != nil {
+		name, offset = g.name, pos-g.base
+	}
+	return &CorruptError{File: name, Offset: offset, Reason: reason}
+}
+
+func (s *Store) segmentList() []*segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.segments
+}
+
+// find looks an offset up, in memory if it can, else in the index files.
+func (q *Queue) find(offset int64, hot bool) (found, error) {
+	s := q.store
+	s.mu.Lock()
+	if err := q.boundsLocked(offset); err != nil {
+		s.mu.Unlock()
+		return found{}, err
+	}
+	f := found{end: q.readable, floor: s.appended - s.options.HotBytes, segments: s.segments, n: -1}
+	for i := len(q.gens) - 1; i >= 0 && f.n < 0; i-- {
+		if f.runs = (runs{mem: q.gens[i].runs}); f.runs.len() > 0 {
+			f.n = f.runs.find(offset)
+		}
+	}
+	s.mu.Unlock()
+	if f.n < 0 {
+		if err := q.findSealed(&f, offset, hot); err != nil {
+			return f, err
+		}
+	}
+	if e := f.runs.at(f.n); offset >= e.logical+int64(e.bytes) {
+		return f, q.gap(offset)
+	}
+	return f, nil
+}
+
+func (q *Queue) boundsLocked(offset int64) error {
+	switch {
+	case offset == math.MaxInt64:
+		return &MovedError{q.readable}
+	case offset < q.min:
+		return &MovedError{q.min}
+	case offset >= q.readable:
+		return ErrEnd
+	}
+	return nil
+}
+
+// gap answers an offset that was never given to a record: after a power cut a queue goes on further up.
+func (q *Queue) gap(offset int64) error {
+	q.store.mu.Lock()
+	defer q.store.mu.Unlock()
+	if i := q.startIndex(offset) + 1; i < len(q.starts) {
+		return &MovedError{q.starts[i].offset}
+	}
+	return ErrEnd
+}
+
+// emptySegment answers an offset in a virtual segment that holds no record: what a power cut took was all there was.
+func (q *Queue) emptySegment(offset int64) error {
+	q.store.mu.Lock()
+	defer q.store.mu.Unlock()
+	if i := q.startIndex(offset); i+1 < len(q.starts) && q.starts[i].messages == q.starts[i+1].messages {
+		return &MovedError{q.starts[i+1].offset}
+	}
+	return nil
+}
+
+// findSealed looks an offset up in the index files: a binary search over the segments, stepping over those without the queue.
+func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
+	lo, hi := 0, len(f.segments) // the last segment whose first run is not behind the offset is before hi
+	if hot {
+		// On an event loop only what is near the end may be looked at: pages of older index files may have to come from disk.
+		lo = sort.Search(len(f.segments), func(i int) bool { return f.segments[i].base >= f.floor })
+	}
+	for lo < hi {
+		mid := (lo + hi) / 2
+		probe, r := mid, runs{}
+		for ; probe < hi; probe++ {
+			var err error
+			if r, err = q.sealedRuns(f.segments[probe]); err != nil {
+				return err
+			}
+			if r.len() > 0 {
+				break
+			}
+		}
+		switch {
+		case r.len() == 0:
+			hi = mid
+		case r.at(0).logical <= offset:
+			f.runs, f.n = r, r.find(offset)
+			lo = probe + 1
+		default:
+			hi = mid
+		}
+	}
+	switch {
+	case f.n >= 0:
+		return nil
+	case hot:
+		return ErrCold
+	}
+	if err := q.emptySegment(offset); err != nil {
+		return err
+	}
+	return &CorruptError{File: q.store.path("log"), Reason: fmt.Sprintf("no index holds offset %d of %s-%d", offset, q.topic, q.partition)}
+}
+
+func (q *Queue) sealedRuns(g *segment) (runs, error) {
+	q.store.mu.Lock()
+	index := g.index
+	q.store.mu.Unlock()
+	if index == nil {
+		return runs{}, nil
+	}
+	return index.lookup(q.id)
+}
+
+// copy appends the bytes of an answer. at is kept at the log position that is being read.
+func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot bool, at *int64) ([]byte, error) {
+	budget := min(max, limit)
+	keep := len(dst)
+	var seg *segment
+	for i := f.n; i < f.runs.len() && budget > 0; i++ {
+		e := f.runs.at(i)
+		if e.logical >= f.end || (i > f.n && e.logical != offset) {
+			break
+		}
+		if e.pos < f.floor && hot {
+			if i > f.n {
+				break
+			}
+			return dst, ErrCold
+		}
+		if seg == nil || e.pos < seg.base || e.pos >= seg.limit {
+			if seg = findSegment(f.segments, e.pos); seg == nil {
+				return dst[:keep], s.corruptAt(e.pos, "the segment is missing")
+			}
+			if !hot {
+				seg.mapping.Advise(e.pos-seg.base, int64(min(budget, maxAdvise)))
+			}
+		}
+		*at = e.pos
+		if !hot {
+			if _, _, reason := frameAt(seg.bytes(e.pos - frameHeader)[:seg.end-(e.pos-frameHeader)], e.pos-frameHeader); reason != "" {
+				return f.damaged(s, dst, keep, e.pos, reason)
+			}
+		}
+		run := seg.bytes(e.pos)[:e.bytes]
+		if i == f.n {
+			skip, size, err := recordAt(run, e.logical, offset)
+			if err != nil {
+				return dst, err
+			}
+			run = run[skip:]
+			if size > int64(budget) && size <= int64(max) {
+				budget = int(size)
+			}
+		}
+		n := min(len(run), budget)
+		dst = append(dst, run[:n]...)
+		budget -= n
+		offset = e.logical + int64(e.bytes)
+	}
+	return dst, nil
+}
+
+// maxAdvise bounds the read-ahead of one cold read, in bytes.
+const maxAdvise = 4 << 20
+
+// damaged gives what was sound before a bad run, or the error if there is nothing.
+func (f *found) damaged(s *Store, dst []byte, keep int, pos int64, reason string) ([]byte, error) {
+	if len(dst) > keep {
+		return dst, nil
+	}
+	return dst, s.corruptAt(pos-frameHeader, reason)
+}
+
+// recordAt finds the record that begins at offset in a run that begins at logical, and its size. An offset inside a record is moved to its start.
+func recordAt(run []byte, logical, offset int64) (skip, size int64, err error) {
+	for logical+skip < offset {
+		size = recordSize(run[skip:])
+		if logical+skip+size > offset {
+			return 0, 0, &MovedError{logical + skip}
+		}
+		skip += size
+	}
+	return skip, recordSize(run[skip:]), nil
+}
+
+// SeekTime is the offset of the first record that was appended at or after a time, in unix milliseconds; the readable end if there is none.
+// It may block.
+func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
+	s := q.store
+	s.unmap.RLock()
+	defer s.unmap.RUnlock()
+	s.mu.Lock()
+	lo, end, list := q.min, q.readable, s.segments
+	var best runs
+	n := -1
+	for i := len(q.gens) - 1; i >= 0; i-- {
+		r := runs{mem: q.gens[i].runs}
+		if k := r.findTime(unixMillis); k < r.len() {
+			best, n = r, k
+		}
+		if r.len() > 0 && r.at(0).time < unixMillis {
+			list = nil // what is older lies before that time
+			break
+		}
+	}
+	s.mu.Unlock()
+	for i := len(list) - 1; i >= 0; i-- {
+		r, err := q.sealedRuns(list[i])
+		if err != nil {
+			return 0, err
+		}
+		if r.len() == 0 {
+			continue
+		}
+		if k := r.findTime(unixMillis); k < r.len() {
+			best, n = r, k
+		}
+		if r.at(0).time < unixMillis || r.at(0).logical <= lo {
+			break
+		}
+	}
+	if n < 0 {
+		return end, nil
+	}
+	return max(lo, min(best.at(n).logical, end)), nil
+}

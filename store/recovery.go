@@ -1,0 +1,514 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"crypto/rand"
+	"encoding/hex"
+
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// identity is the file that says what a data directory is.
+type identity struct {
+	Format  int    `json:"format"`
+	Replica string `json:"replica"` // random, for the life of the directory
+}
+
+// Open opens a data directory, makes it if it is not there, and recovers what a crash has left: it loads the last checkpoint and reads
+// the log from there on. It blocks for as long as that takes, at most the time to read some segments.
+//
+// A torn tail is cut, kept in the folder "aside" and logged. Damage before what was safe on disk is a *CorruptError and changes nothing;
+// with ReadOnly the store opens all the same and serves what lies before it.
+func Open(o Options) (*Store, error) {
+	setDefaults(&o)
+	ids, err := newIDWorker(o.BrokerID)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
+		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
+		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1),
+		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
+	}
+	if err := s.fs.MkdirAll(s.path("log")); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if s.lock, err = s.fs.Lock(s.path("lock")); err != nil {
+		return nil, err
+	}
+	began := s.now()
+	if err := s.load(); err != nil {
+		for _, g := range s.segments {
+			g.close()
+		}
+		s.lock.Close()
+		return nil, err
+	}
+	s.recovery = s.now().Sub(began)
+	if !o.ReadOnly {
+		s.flusherOff.Add(1)
+		go s.flusher()
+		s.workersOff.Add(3)
+		go s.preparer()
+		go s.sealer()
+		go s.janitor()
+		s.signal(s.prepareC)
+	}
+	return s, nil
+}
+
+func setDefaults(o *Options) {
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.LogSegmentSize == 0 {
+		o.LogSegmentSize = defaultSegmentSize
+	}
+	o.LogSegmentSize = align(o.LogSegmentSize)
+	if o.MaxUnflushed == 0 {
+		o.MaxUnflushed = defaultMaxUnflushed
+	}
+	if o.HotBytes == 0 {
+		o.HotBytes = defaultHotBytes
+	}
+	if o.Rules == nil {
+		o.Rules = func(protocol.Topic) Rules { return Rules{} }
+	}
+	if o.BootID == "" {
+		if b, err := vfs.OS().ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+			o.BootID = strings.TrimSpace(string(b))
+		}
+	}
+}
+
+// load brings the store into the state of the directory.
+func (s *Store) load() error {
+	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if !s.options.ReadOnly {
+		if err := s.removeLeftovers(); err != nil {
+			return err
+		}
+	}
+	c, prev, err := s.readCheckpoint()
+	if err != nil {
+		return fmt.Errorf("no sound checkpoint: %w", err)
+	}
+	if prev {
+		s.options.Log.Warn().Msg("the last checkpoint is damaged; going on from the one before")
+	}
+	bases, err := segmentBases(s.fs, s.options.Dir)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		if len(bases) > 0 && bases[0] != 0 {
+			return &CorruptError{File: s.path(checkpointName), Reason: "missing, and the log does not begin at 0, so the queues cannot be rebuilt from it"}
+		}
+		c = &checkpoint{offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{}, bootID: s.options.BootID}
+	} else {
+		s.restore(c)
+	}
+	tail, err := s.openSegments(c, bases)
+	if err != nil {
+		return err
+	}
+	if err := s.replay(c, tail); err != nil {
+		var corrupt *CorruptError
+		if !s.options.ReadOnly || !errors.As(err, &corrupt) {
+			return err
+		}
+		s.options.Log.Error().Err(err).Msg("the log is damaged; serving what lies before, read-only")
+	}
+	for _, q := range s.byID {
+		q.readable = q.end
+	}
+	s.flushed.Store(s.appended)
+	if s.options.ReadOnly {
+		return nil
+	}
+	return s.begin(c)
+}
+
+func (s *Store) loadIdentity() error {
+	name := s.path("identity")
+	b, err := s.fs.ReadFile(name)
+	if isNotExist(err) {
+		if s.options.ReadOnly {
+			return fmt.Errorf("%s is no data directory: it has no file \"identity\"", s.options.Dir)
+		}
+		id := make([]byte, 8)
+		rand.Read(id)
+		data, err := json.Marshal(identity{Format: formatVersion, Replica: hex.EncodeToString(id)})
+		if err != nil {
+			return err
+		}
+		return writeFile(s.fs, name, append(data, '\n'))
+	}
+	if err != nil {
+		return err
+	}
+	var id identity
+	if err := json.Unmarshal(b, &id); err != nil {
+		return &CorruptError{File: name, Reason: err.Error()}
+	}
+	if id.Format != formatVersion {
+		return fmt.Errorf("%w: it says %d, this program writes %d", ErrFormat, id.Format, formatVersion)
+	}
+	return nil
+}
+
+// removeLeftovers throws away what a crash left half made.
+func (s *Store) removeLeftovers() error {
+	for _, dir := range []string{s.options.Dir, s.path("log")} {
+		names, err := s.fs.List(dir)
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			if strings.HasSuffix(n, preparedSuffix) || strings.HasSuffix(n, ".tmp") {
+				if err := s.fs.Remove(filepath.Join(dir, n)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// restore takes the state of a checkpoint.
+func (s *Store) restore(c *checkpoint) {
+	s.epoch = max(c.epoch, 1)
+	s.appended = c.pos
+	s.offsets, s.hidden, s.foreign = c.offsets, c.hidden, c.foreign
+	s.ids.observe(c.lastID)
+	for _, st := range c.queues {
+		q := s.newQueue(st.id, st.topic, st.partition)
+		q.starts, q.min, q.end, q.next, q.messages = st.starts, st.starts[0].offset, st.end, st.end, st.messages
+		q.closed.Store(st.flags&queueClosed != 0)
+		q.relaxed = st.flags&queueRelaxed != 0
+	}
+}
+
+// openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
+func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
+	for _, base := range bases {
+		seg, err := openSegment(s.fs, s.options.Dir, base)
+		if err != nil {
+			return nil, err
+		}
+		s.segments = append(s.segments, seg)
+		if base >= c.pos {
+			tail = append(tail, seg)
+			continue
+		}
+		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
+			continue
+		}
+		if s.options.ReadOnly {
+			return nil, fmt.Errorf("index of %s: %w; start the broker once to rebuild it", seg.name, err)
+		}
+		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
+		if err := s.rebuildIndex(seg); err != nil {
+			return nil, err
+		}
+	}
+	return tail, nil
+}
+
+// rebuildIndex makes the index file of a sealed segment again.
+func (s *Store) rebuildIndex(seg *segment) error {
+	byQueue := map[uint32][]entry{}
+	add := func(queue uint32, e entry) { byQueue[queue] = append(byQueue[queue], e) }
+	for pos := seg.base; pos < seg.end; {
+		h, body, reason := frameAt(seg.bytes(pos), pos)
+		if reason == "end" {
+			break
+		}
+		if reason != "" {
+			return &CorruptError{File: seg.name, Offset: pos - seg.base, Reason: reason}
+		}
+		switch h.kind {
+		case kindMessage:
+			add(h.queue, entry{logical: h.logical, pos: pos + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)})
+		case kindPublish:
+			list, _ := parsePublishedRuns(body)
+			for _, r := range list {
+				add(r.queue, entry{logical: r.logical, pos: r.pos, time: h.time, bytes: r.bytes, count: r.count})
+			}
+		}
+		pos += align(int64(h.size))
+	}
+	var list []queueRuns
+	for q, r := range byQueue {
+		list = append(list, queueRuns{queue: q, runs: r})
+	}
+	if err := writeFile(s.fs, indexName(seg.name), encodeIndex(seg.base, list)); err != nil {
+		return err
+	}
+	var err error
+	seg.index, err = openIndex(s.fs, indexName(seg.name), seg.base)
+	return err
+}
+
+// replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage.
+func (s *Store) replay(c *checkpoint, tail []*segment) error {
+	missing := map[int64]bool{}
+	for _, base := range c.segments {
+		if g := findSegment(s.segments, base); g == nil || g.base != base {
+			missing[base] = true
+		}
+	}
+	pos := c.pos
+	for i, seg := range tail {
+		if seg.base != pos {
+			return s.broken(c, tail, i, pos, "a segment is missing here")
+		}
+		s.open = seg
+		reason := ""
+		for reason == "" {
+			var h header
+			var body []byte
+			h, body, reason = frameAt(seg.bytes(pos), pos)
+			if reason != "" {
+				break
+			}
+			if err := s.apply(seg, h, body, missing); err != nil {
+				return err
+			}
+			pos += align(int64(h.size))
+			s.appended = pos
+		}
+		whole := reason == "end" && (i+1 == len(tail) || tail[i+1].base == pos) && (pos == seg.limit || allZero(seg.bytes(pos)))
+		seg.end = pos
+		if !whole {
+			return s.broken(c, tail, i, pos, reason)
+		}
+	}
+	for base := range missing {
+		return &CorruptError{File: segmentName(s.options.Dir, base), Reason: "the segment is missing, and nothing says that it was dropped"}
+	}
+	return nil
+}
+
+// apply does what a frame says.
+func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]bool) error {
+	bad := func(reason string) error {
+		return &CorruptError{File: seg.name, Offset: h.pos - seg.base, Reason: reason}
+	}
+	q := s.queueByID(h.queue)
+	switch h.kind {
+	case kindMessage, kindTrim, kindGap, kindHidden:
+		if q == nil {
+			return bad(fmt.Sprintf("a %s frame of queue %d, which was never made", h.kind, h.queue))
+		}
+	}
+	switch h.kind {
+	case kindMessage:
+		if h.logical != q.end {
+			return bad(fmt.Sprintf("%s-%d goes on at offset %d instead of %d", q.topic, q.partition, h.logical, q.end))
+		}
+		q.addRunLocked(seg, entry{logical: h.logical, pos: h.pos + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)}, body)
+		s.observeIDs(body)
+	case kindQueue:
+		flags, partition, topic, ok := parseQueueBody(body)
+		if !ok || partition < 0 || partition >= maxPartition || h.queue == 0 || int(h.queue) > len(s.byID)+1 {
+			return bad("a queue frame that makes no sense")
+		}
+		if q == nil {
+			q = s.newQueue(h.queue, protocol.Topic(topic), partition)
+		}
+		q.closed.Store(flags&queueClosed != 0)
+	case kindOffset:
+		s.offsets[string(body)] = h.logical
+	case kindTrim:
+		q.trimLocked(h.logical)
+	case kindGap:
+		q.jumpLocked(h.logical)
+	case kindHidden:
+		s.addHiddenLocked(h.logical, publishedRun{queue: h.queue, bytes: uint32(len(body)), count: uint32(h.count), pos: h.pos + frameHeader})
+		s.observeIDs(body)
+	case kindPublish:
+		list, ok := parsePublishedRuns(body)
+		for _, r := range list {
+			if s.queueByID(r.queue) == nil {
+				ok = false
+			}
+		}
+		if !ok {
+			return bad("a publish frame that makes no sense")
+		}
+		s.publishGroupLocked(h.logical, list, h.time)
+	case kindDiscard:
+		delete(s.hidden, h.logical)
+	case kindDrop:
+		delete(missing, h.logical)
+	default:
+		return bad(fmt.Sprintf("a frame of kind %d, which this program does not know", h.kind))
+	}
+	return nil
+}
+
+// observeIDs keeps message ids growing over a restart.
+func (s *Store) observeIDs(records []byte) {
+	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)); n += recordSize(records[n:]) {
+		var id int64
+		for _, c := range records[n+8 : n+16] {
+			id = id<<8 | int64(c)
+		}
+		s.ids.observe(id)
+	}
+}
+
+// broken decides about a bad place at log position pos in tail[i]. Frames behind it that were written when pos was already safe on
+// disk prove damage. So does any frame behind it if the machine was not restarted: a killed process loses nothing of what it wrote, and
+// tears at most its last write. Otherwise it is a torn tail: it is kept aside and cut.
+func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason string) error {
+	if reason == "end" {
+		reason = "the log ends here, but there is something behind it"
+	}
+	samePower := c.bootID == s.options.BootID
+	survivors, safe := 0, int64(0)
+	for _, seg := range tail[i:] {
+		for p := align(max(pos, seg.base)); p+frameHeader <= seg.limit; p += frameAlign {
+			b := seg.bytes(p)
+			if le.Uint32(b) == 0 || int64(le.Uint64(b[24:])) != p {
+				continue
+			}
+			if h, _, bad := frameAt(b, p); bad == "" {
+				survivors++
+				safe = max(safe, h.flushed())
+			}
+		}
+	}
+	seg := tail[i]
+	if safe > pos || (survivors > 0 && samePower) {
+		return &CorruptError{File: seg.name, Offset: pos - seg.base,
+			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, survivors)}
+	}
+	if s.options.ReadOnly {
+		return nil
+	}
+	return s.cutTail(tail, i, pos, reason)
+}
+
+// cutTail keeps what lies behind pos in the folder aside, and forgets it.
+func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error {
+	if err := s.fs.MkdirAll(s.path("aside")); err != nil {
+		return err
+	}
+	for _, seg := range tail[i:] {
+		from := max(pos, seg.base)
+		rest := bytes.TrimRight(seg.bytes(from), "\x00")
+		if len(rest) > 0 {
+			s.tornBytes += int64(len(rest))
+			if err := writeFile(s.fs, filepath.Join(s.path("aside"), fmt.Sprintf("%020d.torn", from)), rest); err != nil {
+				return err
+			}
+		}
+		if seg.base > pos {
+			seg.close()
+			if err := s.fs.Remove(seg.name); err != nil {
+				return err
+			}
+		}
+	}
+	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool { return g.base > pos })
+	s.options.Log.Warn().Int64("bytes", s.tornBytes).Str("segment", tail[i].name).Int64("at", pos-tail[i].base).Str("reason", reason).
+		Msg("cut a torn end of the log, as a crash leaves it; the bytes are kept in the folder aside")
+	return nil
+}
+
+// begin seals what was replayed and opens a new segment, so that nothing is ever written over what a crash left.
+func (s *Store) begin(c *checkpoint) error {
+	s.open = nil
+	kept := s.segments[:0:0]
+	for _, seg := range s.segments {
+		if seg.base < c.pos {
+			kept = append(kept, seg)
+			continue
+		}
+		if seg.end == seg.base {
+			seg.close()
+			if err := s.fs.Remove(seg.name); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.sealRecovered(seg); err != nil {
+			return err
+		}
+		kept = append(kept, seg)
+	}
+	s.segments = kept
+	p, err := s.prepare()
+	if err != nil {
+		return err
+	}
+	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
+		return err
+	}
+	s.segments = append(s.segments, s.open)
+	if err := s.fs.SyncDir(s.path("log")); err != nil {
+		return err
+	}
+	data := s.encodeCheckpointLocked(s.open.base, false)
+	if !c.clean && c.bootID != s.options.BootID {
+		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
+		if err := s.jumpGaps(); err != nil {
+			return err
+		}
+	}
+	return s.writeCheckpoint(data)
+}
+
+func (s *Store) sealRecovered(seg *segment) error {
+	f, err := s.fs.Open(seg.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if seg.end < seg.limit {
+		if err := f.Truncate(seg.end - seg.base); err != nil {
+			return fmt.Errorf("cut %s to its length: %w", seg.name, err)
+		}
+		seg.limit = seg.end
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return s.writeIndex(seg)
+}
+
+// jumpGaps runs after a power cut. A queue without group commit may have served records that are lost now, so it goes on beyond
+// anything that can have been served: an offset never gives two different messages.
+func (s *Store) jumpGaps() error {
+	for _, q := range s.byID {
+		if !q.relaxed && q.rules.groupCommit() {
+			continue
+		}
+		to := q.end + s.options.MaxUnflushed
+		if _, err := s.appendControlLocked(kindGap, q.id, to, nil, func(int64) { q.jumpLocked(to); q.readable = to }); err != nil {
+			return err
+		}
+	}
+	if err := s.open.file.Sync(); err != nil {
+		return err
+	}
+	s.flushed.Store(s.appended)
+	return nil
+}

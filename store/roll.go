@@ -1,0 +1,229 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// sealing is a segment that is full: its index and the checkpoint at its end are to be written.
+type sealing struct {
+	seg        *segment
+	checkpoint []byte
+}
+
+// rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
+// once everything before base is applied.
+func (s *Store) rollLocked(p *prepared, base int64) error {
+	seg, err := p.place(s.fs, s.options.Dir, base)
+	if err != nil {
+		p.discard(s.fs)
+		return s.poisonLocked(err)
+	}
+	s.unsynced = append(s.unsynced, s.open)
+	s.dirDirty = true
+	s.rolled = &sealing{seg: s.open}
+	s.segments = append(slices.Clone(s.segments), seg)
+	s.open = seg
+	s.signal(s.prepareC)
+	return nil
+}
+
+// snapshotLocked takes the checkpoint that belongs to a roll, if there was one.
+func (s *Store) snapshotLocked() {
+	if s.rolled == nil {
+		return
+	}
+	job := s.rolled
+	s.rolled = nil
+	job.checkpoint = s.encodeCheckpointLocked(s.open.base, false)
+	s.toSeal = append(s.toSeal, job)
+	s.signal(s.sealC)
+}
+
+// takePreparedLocked hands out the segment that was made ahead, or makes one now. An error wraps ErrFull.
+func (s *Store) takePreparedLocked() (*prepared, error) {
+	if p := s.next; p != nil {
+		s.next = nil
+		return p, nil
+	}
+	// A failing disk is asked again only after a while: puts that fail must stay cheap.
+	if s.prepareErr != nil && s.now().Sub(s.prepareTried) < 100*time.Millisecond {
+		return nil, s.prepareErr
+	}
+	s.prepareTried = s.now()
+	p, err := s.prepare()
+	s.prepareErr = err
+	return p, err
+}
+
+func (s *Store) returnPreparedLocked(p *prepared) {
+	if s.next == nil {
+		s.next = p
+		return
+	}
+	p.discard(s.fs)
+}
+
+func (s *Store) prepare() (*prepared, error) {
+	name := filepath.Join(s.options.Dir, "log", fmt.Sprintf("next-%d%s", s.preparedCount.Add(1), preparedSuffix))
+	return prepare(s.fs, name, s.options.LogSegmentSize)
+}
+
+// preparer keeps one segment ahead.
+func (s *Store) preparer() {
+	defer s.workersOff.Done()
+	retry := time.NewTimer(time.Hour)
+	retry.Stop()
+	for {
+		select {
+		case <-s.prepareC:
+		case <-retry.C:
+		case <-s.quit:
+			return
+		}
+		s.mu.Lock()
+		needed := s.next == nil && s.failed == nil
+		s.mu.Unlock()
+		if !needed {
+			continue
+		}
+		p, err := s.prepare()
+		s.mu.Lock()
+		s.prepareErr = err
+		if err == nil {
+			s.returnPreparedLocked(p)
+		}
+		s.mu.Unlock()
+		if err != nil {
+			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
+			retry.Reset(time.Second)
+		}
+	}
+}
+
+// sealer writes the index files and checkpoints of full segments, oldest first.
+func (s *Store) sealer() {
+	defer s.workersOff.Done()
+	for {
+		select {
+		case <-s.sealC:
+		case <-s.quit:
+			return
+		}
+		s.sealAll()
+	}
+}
+
+// sealAll seals what is waiting. A failure leaves the segment with its index in memory; it is tried again at the next roll and at the next start.
+func (s *Store) sealAll() {
+	for {
+		s.mu.Lock()
+		if len(s.toSeal) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		job := s.toSeal[0]
+		s.mu.Unlock()
+		if err := s.seal(job); err != nil {
+			s.options.Log.Error().Err(err).Str("segment", job.seg.name).Msg("seal a segment")
+			return
+		}
+		s.mu.Lock()
+		s.toSeal = s.toSeal[1:]
+		s.mu.Unlock()
+	}
+}
+
+func (s *Store) seal(job *sealing) error {
+	if err := s.wait(Position(job.seg.end)); err != nil {
+		return err
+	}
+	if job.seg.index == nil {
+		if err := s.writeIndex(job.seg); err != nil {
+			return err
+		}
+	}
+	if job.seg.file != nil {
+		if err := job.seg.file.Truncate(job.seg.end - job.seg.base); err != nil {
+			return fmt.Errorf("cut %s to its length: %w", job.seg.name, err)
+		}
+		job.seg.file.Close()
+		job.seg.file = nil
+	}
+	return s.writeCheckpoint(job.checkpoint)
+}
+
+// writeIndex writes the index file of a full segment and lets its queues forget the runs in memory.
+func (s *Store) writeIndex(seg *segment) error {
+	s.mu.Lock()
+	list := make([]queueRuns, 0, len(seg.queues))
+	for _, q := range seg.queues {
+		for _, g := range q.gens {
+			if g.seg == seg {
+				list = append(list, queueRuns{queue: q.id, runs: g.runs})
+			}
+		}
+	}
+	s.mu.Unlock()
+	name := indexName(seg.name)
+	if err := writeFile(s.fs, name, encodeIndex(seg.base, list)); err != nil {
+		return err
+	}
+	index, err := openIndex(s.fs, name, seg.base)
+	if err != nil {
+		return fmt.Errorf("open the index just written: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seg.index = index
+	for _, q := range seg.queues {
+		q.dropGenerationLocked(seg)
+	}
+	seg.queues = nil
+	return nil
+}
+
+// stopWriting ends the goroutines and leaves a directory that needs no recovery.
+func (s *Store) stopWriting() error {
+	close(s.quit)
+	s.workersOff.Wait() // the sealer may wait for the flusher, so that goes last
+	close(s.quitFlusher)
+	s.flusherOff.Wait()
+	s.flush()
+	s.mu.Lock()
+	failed, next, open := s.failed, s.next, s.open
+	s.next = nil
+	s.mu.Unlock()
+	if next != nil {
+		next.discard(s.fs)
+	}
+	if failed != nil {
+		return failed
+	}
+	s.sealAll()
+	if open.end == open.base {
+		s.segments = s.segments[:len(s.segments)-1]
+		open.close()
+		if err := s.fs.Remove(open.name); err != nil {
+			return fmt.Errorf("remove the empty segment: %w", err)
+		}
+	} else if err := s.sealOpen(open); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	data := s.encodeCheckpointLocked(s.appended, true)
+	s.mu.Unlock()
+	return s.writeCheckpoint(data)
+}
+
+func (s *Store) sealOpen(seg *segment) error {
+	if err := s.writeIndex(seg); err != nil {
+		return err
+	}
+	if err := seg.file.Truncate(seg.end - seg.base); err != nil {
+		return fmt.Errorf("cut %s to its length: %w", seg.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// segment is one file of the log. The open one is written with pwrite and read through its mapping; a sealed one has no open file,
+// only its mapping and that of its index.
+type segment struct {
+	base    int64 // log position of its first byte, and its name
+	end     int64 // log position behind its last frame; guarded by Store.mu while the segment is open
+	limit   int64 // base + what is preallocated
+	name    string
+	file    vfs.File // nil when sealed
+	mapping vfs.Mapping
+	index   *sealedIndex // nil until sealed; guarded by Store.mu
+	queues  []*Queue     // with runs in it, while there is no index; guarded by Store.mu
+}
+
+func segmentName(dir string, base int64) string {
+	return filepath.Join(dir, "log", fmt.Sprintf("%020d.log", base))
+}
+
+func indexName(segment string) string { return strings.TrimSuffix(segment, ".log") + ".idx" }
+
+// segmentBases lists the segments of a data directory, ascending.
+func segmentBases(fsys vfs.FS, dir string) ([]int64, error) {
+	names, err := fsys.List(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, fmt.Errorf("list the log: %w", err)
+	}
+	var bases []int64
+	for _, n := range names {
+		digits, ok := strings.CutSuffix(n, ".log")
+		if !ok || len(digits) != 20 {
+			continue
+		}
+		base, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("a segment with a strange name: %s", n)
+		}
+		bases = append(bases, base)
+	}
+	return bases, nil
+}
+
+// openSegment maps an existing segment file whole.
+func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
+	name := segmentName(dir, base)
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("open segment %s: %w", name, err)
+	}
+	seg := &segment{base: base, end: base + size, limit: base + size, name: name}
+	if size == 0 {
+		return seg, nil
+	}
+	if seg.mapping, err = f.Map(size); err != nil {
+		return nil, fmt.Errorf("map segment %s: %w", name, err)
+	}
+	return seg, nil
+}
+
+// bytes is the mapping from a log position on.
+func (g *segment) bytes(pos int64) []byte {
+	if g.mapping == nil {
+		return nil
+	}
+	return g.mapping.Bytes()[pos-g.base:]
+}
+
+// close drops the mappings. Nobody may be reading.
+func (g *segment) close() {
+	if g.file != nil {
+		g.file.Close()
+		g.file = nil
+	}
+	if g.mapping != nil {
+		g.mapping.Unmap()
+		g.mapping = nil
+	}
+	if g.index != nil {
+		g.index.mapping.Unmap()
+	}
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// prepared is a segment file made ahead: allocated and mapped, not named yet. A full disk shows here, not in the middle of a put.
+type prepared struct {
+	name    string
+	file    vfs.File
+	mapping vfs.Mapping
+	size    int64
+}
+
+// preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.
+const preparedSuffix = ".prepared"
+
+func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
+	f, err := fsys.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: create the next segment: %w", ErrFull, err)
+	}
+	undo := func(what string, err error) (*prepared, error) {
+		f.Close()
+		fsys.Remove(name)
+		return nil, fmt.Errorf("%w: %s the next segment of %d bytes: %w", ErrFull, what, size, err)
+	}
+	if err := f.Allocate(size); err != nil {
+		return undo("allocate", err)
+	}
+	m, err := f.Map(size)
+	if err != nil {
+		return undo("map", err)
+	}
+	return &prepared{name: name, file: f, mapping: m, size: size}, nil
+}
+
+// place gives a prepared segment its name.
+func (p *prepared) place(fsys vfs.FS, dir string, base int64) (*segment, error) {
+	name := segmentName(dir, base)
+	if err := fsys.Rename(p.name, name); err != nil {
+		return nil, fmt.Errorf("name the next segment: %w", err)
+	}
+	return &segment{base: base, end: base, limit: base + p.size, name: name, file: p.file, mapping: p.mapping}, nil
+}
+
+func (p *prepared) discard(fsys vfs.FS) {
+	p.mapping.Unmap()
+	p.file.Close()
+	fsys.Remove(p.name)
+}

@@ -1,0 +1,291 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// Rules are what the configuration says about a topic.
+type Rules struct {
+	FlushMessages int           // unflushThreshold; up to 1 is group commit: acknowledged after the flush
+	FlushInterval time.Duration // unflushInterval: the longest time that something stays unflushed without group commit
+	SegmentSize   int64         // maxSegmentSize: logical bytes after which a virtual segment ends; 0 = never
+	Retention     Policy        // deletePolicy
+	DeleteWhen    Schedule      // deleteWhen
+}
+
+// groupCommit says that a put is acknowledged only once it is flushed.
+func (r Rules) groupCommit() bool { return r.FlushMessages <= 1 }
+
+// Options of Open. The zero value of a field takes its default.
+type Options struct {
+	FS             vfs.FS // default: the operating system
+	Dir            string
+	BrokerID       int // 0..1023, part of the message ids
+	Now            func() time.Time
+	Log            zerolog.Logger
+	LogSegmentSize int64 // bytes of a segment of the log; default 128 MiB
+	MaxUnflushed   int64 // bytes that may be acknowledged before they are flushed; default 256 MiB
+	HotBytes       int64 // how far behind the end a read counts as in memory; default 256 MiB
+	Rules          func(protocol.Topic) Rules
+	ReadOnly       bool   // serve what is sound of a damaged log, write nothing
+	BootID         string // default: what the kernel says; tells a power cut from a killed process
+}
+
+const (
+	defaultSegmentSize  = 128 << 20
+	defaultMaxUnflushed = 256 << 20
+	defaultHotBytes     = 256 << 20
+)
+
+// Store is the log of a broker and its queues. All methods may be called from any goroutine.
+//
+// Lock order: dirMu before mu; unmap (read side) before mu. Nothing is called back under a lock.
+type Store struct {
+	options Options
+	fs      vfs.FS
+	lock    io.Closer
+	now     func() time.Time
+
+	dirMu  sync.RWMutex // guards topics, byID
+	topics map[string][]*Queue
+	byID   []*Queue // queue id - 1
+
+	mu       sync.Mutex
+	open     *segment
+	segments []*segment // ascending; the open one is the last; replaced, never changed in place
+	appended int64      // log position of the end of what is written
+	epoch    uint32
+	ids      *idWorker
+	offsets  map[string]int64 // committed offsets by offsetKey
+	hidden   map[int64]*hiddenGroup
+	foreign  []foreignRef
+	unsafe   []unsafeRun // runs that count only when they are flushed, in log order
+	waiting  []waiting
+	// positions of the checkpoint before the last one, and of the last one
+	checkpointed, checkpointedNext int64
+	failed                         error // why the log takes no more writes
+	closed                         bool
+	messages                       int64 // records appended since the start
+	rules                          func(protocol.Topic) Rules
+
+	flushed    atomic.Int64
+	flushes    uint64     // guarded by mu
+	unsynced   []*segment // full segments that the flusher has not synced; guarded by mu
+	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
+	flushC     chan struct{}
+	flushTimer *time.Timer
+	timerSet   bool
+
+	next                   *prepared // guarded by mu, like the next four
+	prepareErr             error     // of the last try to make one
+	prepareTried           time.Time
+	rolled                 *sealing   // a roll whose checkpoint is not taken yet
+	toSeal                 []*sealing // oldest first
+	preparedCount          atomic.Int64
+	prepareC               chan struct{}
+	sealC                  chan struct{}
+	quit                   chan struct{}
+	quitFlusher            chan struct{}
+	flusherOff, workersOff sync.WaitGroup
+
+	// unmap: readers of mappings hold the read side; dropping a mapping takes the write side, only by TryLock.
+	unmap sync.RWMutex
+
+	flushCount, flushNanos atomic.Int64
+	tornBytes              int64
+	recovery               time.Duration
+}
+
+// Position is a place in the log. 0 counts as acknowledged always.
+type Position int64
+
+// Stats are the counters of a store.
+type Stats struct {
+	Appended, Flushed int64 // log positions, in bytes
+	Segments          int
+	Queues            int
+	Messages          int64 // appended since the start
+	Flushes           int64
+	FlushTime         time.Duration // all flushes together
+	TornBytes         int64         // cut by recovery at the start
+	Recovery          time.Duration // how long the start took
+	Failed            error         // why the log takes no more writes, nil if it does
+	FreeBytes         int64
+	TotalBytes        int64 // of the file system
+}
+
+// Stats reads the counters.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
+		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed}
+	s.mu.Unlock()
+	s.dirMu.RLock()
+	st.Queues = len(s.byID)
+	s.dirMu.RUnlock()
+	st.FreeBytes, st.TotalBytes, _ = s.fs.Free(s.options.Dir)
+	return st
+}
+
+// SetRules takes new rules for all topics, existing queues included.
+func (s *Store) SetRules(rules func(protocol.Topic) Rules) {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = rules
+	for _, q := range s.byID {
+		q.rules = rules(q.topic)
+	}
+}
+
+// Queue finds a queue, nil if it was never made. It does not allocate.
+func (s *Store) Queue(topic []byte, partition int32) *Queue {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	parts := s.topics[string(topic)]
+	if partition < 0 || int(partition) >= len(parts) {
+		return nil
+	}
+	return parts[partition]
+}
+
+// Queues lists all queues, by topic and partition.
+func (s *Store) Queues() []*Queue {
+	s.dirMu.RLock()
+	list := slices.Clone(s.byID)
+	s.dirMu.RUnlock()
+	slices.SortFunc(list, func(a, b *Queue) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+	return list
+}
+
+// maxPartition bounds what one topic can make the store allocate.
+const maxPartition = 1 << 20
+
+// CreateQueue makes a queue, or returns the one that is there. A new one is not durable by itself: what is put into it waits for it.
+func (s *Store) CreateQueue(topic protocol.Topic, partition int32) (*Queue, error) {
+	if partition < 0 || partition >= maxPartition {
+		return nil, fmt.Errorf("store: partition %d is not in 0..%d", partition, maxPartition-1)
+	}
+	if q := s.Queue([]byte(topic), partition); q != nil {
+		return q, nil
+	}
+	s.dirMu.Lock()
+	defer s.dirMu.Unlock()
+	if parts := s.topics[string(topic)]; int(partition) < len(parts) && parts[partition] != nil {
+		return parts[partition], nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := uint32(len(s.byID) + 1)
+	var q *Queue
+	_, err := s.appendControlLocked(kindQueue, id, 0, appendQueueBody(nil, 0, partition, string(topic)), func(int64) {
+		q = s.newQueue(id, topic, partition)
+		q.safeFrom = s.appended
+	})
+	return q, err
+}
+
+// newQueue enters a queue into the directory.
+func (s *Store) newQueue(id uint32, topic protocol.Topic, partition int32) *Queue {
+	q := &Queue{store: s, id: id, topic: topic, partition: partition, starts: []start{{}}, rules: s.rules(topic)}
+	for int(id) > len(s.byID) {
+		s.byID = append(s.byID, nil)
+	}
+	s.byID[id-1] = q
+	parts := s.topics[string(topic)]
+	for int(partition) >= len(parts) {
+		parts = append(parts, nil)
+	}
+	parts[partition] = q
+	s.topics[string(topic)] = parts
+	return q
+}
+
+func (s *Store) queueByID(id uint32) *Queue {
+	if id == 0 || int(id) > len(s.byID) {
+		return nil
+	}
+	return s.byID[id-1]
+}
+
+func (s *Store) writableLocked() error {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.options.ReadOnly:
+		return ErrReadOnly
+	case s.failed != nil:
+		return s.failed
+	}
+	return nil
+}
+
+// poisonLocked stops all writing for good: after a failed write or fsync nobody knows what is on disk.
+func (s *Store) poisonLocked(cause error) error {
+	if s.failed == nil {
+		s.failed = fmt.Errorf("%w: %w", ErrPoisoned, cause)
+		s.options.Log.Error().Err(cause).Msg("the log is poisoned: no more writes are taken; reads go on. Check the disk, then restart the broker")
+		s.signal(s.flushC) // the flusher tells those who wait
+	}
+	return s.failed
+}
+
+// segmentLocked is the segment that holds a position; nil if it is gone.
+func (s *Store) segmentLocked(pos int64) *segment { return findSegment(s.segments, pos) }
+
+func findSegment(list []*segment, pos int64) *segment {
+	i, found := slices.BinarySearchFunc(list, pos, func(g *segment, p int64) int { return cmp.Compare(g.base, p) })
+	if !found {
+		i--
+	}
+	if i < 0 || pos > list[i].limit {
+		return nil
+	}
+	return list[i]
+}
+
+func (s *Store) signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Close flushes, seals the open segment and lets go of the directory. Nobody may be reading any more.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	var err error
+	if !s.options.ReadOnly {
+		err = s.stopWriting()
+	}
+	s.unmap.Lock()
+	defer s.unmap.Unlock()
+	for _, g := range s.segments {
+		g.close()
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.options.Dir, name) }

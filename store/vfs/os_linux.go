@@ -1,0 +1,130 @@
+package vfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sync is fdatasync: it leaves out the times of the file, which nobody reads, and so saves a write of the inode when
+// the blocks were reserved before.
+func (f *osFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
+
+func (f *osFile) Allocate(size int64) error {
+	return f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+}
+
+// control runs a system call on the descriptor, held against a Close by another goroutine, again when a signal came in.
+func (f *osFile) control(op string, call func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if raw.Control(func(fd uintptr) {
+		for {
+			if failed = call(int(fd)); !errors.Is(failed, unix.EINTR) {
+				return
+			}
+		}
+	}) != nil {
+		failed = fs.ErrClosed // its own error for it is internal to package os
+	}
+	if failed != nil {
+		return &fs.PathError{Op: op, Path: f.Name(), Err: failed}
+	}
+	return nil
+}
+
+// Advise lets the kernel fill the page tables in one system call, in which the goroutine does not hold a processor as
+// it would in a page fault. Kernels before 5.14 only read ahead.
+func (m *osMapping) Advise(offset, length int64) {
+	size := int64(len(m.m))
+	if offset < 0 || length <= 0 || offset >= size {
+		return
+	}
+	end := size
+	if length < size-offset {
+		end = offset + length
+	}
+	b := m.m[offset-offset%int64(os.Getpagesize()) : end]
+	if err := unix.Madvise(b, unix.MADV_POPULATE_READ); errors.Is(err, unix.EINVAL) {
+		// A hint that is not taken costs time, not correctness.
+		_ = unix.Madvise(b, unix.MADV_WILLNEED)
+	}
+}
+
+func (osFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if closeErr := d.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func (osFS) Free(dir string) (free, total int64, err error) {
+	var st unix.Statfs_t
+	for {
+		if err = unix.Statfs(dir, &st); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return 0, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	// Bavail, not Bfree: the blocks kept back for root are not ours.
+	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
+}
+
+func (osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, filePerm)
+	if err != nil {
+		return nil, err
+	}
+	if err := (&osFile{f}).control("flock", func(fd int) error {
+		return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	}); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = &LockedError{Name: name, PID: lockHolder(f)}
+		}
+		_ = f.Close() // nothing was written; the lock is what failed
+		return nil, err
+	}
+	if err := writePID(f); err != nil {
+		_ = f.Close() // gives the lock back; the error before it is the one to tell
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	return f, nil
+}
+
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0)
+	return err
+}
+
+// lockHolder returns the process id in a lock file, or 0: its holder may be just about to write it.
+func lockHolder(f *os.File) int {
+	var b [20]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0
+	}
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(b[:n])))
+	if err != nil {
+		return 0
+	}
+	return pid
+}

@@ -1,0 +1,22 @@
+//go:build linux
+
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/metaq/metaq/server"
+)
+
+// platformCommands are the subcommands that need the broker's or the store's code, which is for Linux.
+func platformCommands(a *app) []*cobra.Command {
+	return []*cobra.Command{newServeCommand(a)}
+}
+
+// brokerVersion is the version that the linker set in package server, or nothing.
+func brokerVersion() string {
+	if server.Version == "dev" {
+		return ""
+	}
+	return server.Version
+}

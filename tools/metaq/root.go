@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+const (
+	defaultBroker = "127.0.0.1:8123"
+	brokerEnv     = "METAQ_BROKER"
+	// askTimeout bounds a command that asks one question when --timeout is not given.
+	askTimeout = 10 * time.Second
+)
+
+// app is what all subcommands share: the streams and the global flags.
+type app struct {
+	in  io.Reader
+	out io.Writer // data
+	err io.Writer // words
+
+	broker  string
+	timeout time.Duration
+	noColor bool
+	quiet   bool
+
+	started bool // the subcommand's own code ran, so the command line was in order
+}
+
+const rootLong = `metaq runs the MetaQ message broker and talks to it.
+
+Data goes to standard output, words go to standard error.
+
+Environment:
+  METAQ_BROKER   the broker's address when --broker is not given
+  NO_COLOR       no colours when set to anything
+
+Exit codes:
+  0    done
+  1    failed while running
+  2    wrong usage
+  3    not found, or nothing there
+  124  timed out
+  130  interrupted`
+
+const rootExample = `  metaq serve                          # a broker on port 8123, no configuration needed
+  metaq put greetings "hello world"    # store a message
+  metaq get greetings                  # print what is stored
+  metaq get greetings -f               # and wait for more
+  metaq topics -o json
+  metaq bench e2e --rate 5000 --duration 30s`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "metaq",
+		Short:         "A message broker and the tools for it",
+		Long:          rootLong,
+		Example:       rootExample,
+		Version:       releaseVersion(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.checkGlobals()
+		},
+	}
+	root.SetVersionTemplate(versionText() + "\n")
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetIn(a.in)
+
+	broker := defaultBroker
+	if v := os.Getenv(brokerEnv); v != "" {
+		broker = v
+	}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.broker, "broker", "b", broker, "the broker's `HOST:PORT`; also the environment's "+brokerEnv)
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION` and exit 124; by default 10s for a question, none for put, get and bench")
+	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours; also the environment's NO_COLOR")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no words on standard error but errors")
+
+	root.AddCommand(
+		newPutCommand(a),
+		newGetCommand(a),
+		newTopicsCommand(a),
+		newStatsCommand(a),
+		newRouteCommand(a),
+		newPartitionsCommand(a),
+		newBenchCommand(a),
+		newVersionCommand(a),
+	)
+	root.AddCommand(platformCommands(a)...)
+	a.watchStart(root)
+	return root
+}
+
+// watchStart notes, for every command, that its own code began to run.
+func (a *app) watchStart(cmd *cobra.Command) {
+	if inner := cmd.RunE; inner != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			a.started = true
+			return inner(cmd, args)
+		}
+	}
+	for _, child := range cmd.Commands() {
+		a.watchStart(child)
+	}
+}
+
+func (a *app) checkGlobals() error {
+	if _, _, err := net.SplitHostPort(a.broker); err != nil {
+		return usagef("--broker %q is not HOST:PORT", a.broker)
+	}
+	if a.timeout < 0 {
+		return usagef("--timeout %s is negative", a.timeout)
+	}
+	return nil
+}
+
+// execute runs one command line and returns the exit code. ctx ends when the user interrupts.
+func (a *app) execute(ctx context.Context, args []string) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	code := exitCode(err, a.started, ctx.Err() != nil)
+	switch code {
+	case exitOK:
+	case exitInterrupted:
+		a.say("interrupted")
+	case exitUsage:
+		fmt.Fprintf(a.err, "metaq: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+	default:
+		fmt.Fprintf(a.err, "metaq: %v\n", err)
+	}
+	return code
+}
+
+// say writes a line of words to standard error, unless --quiet was given.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}
+
+// withTimeout applies --timeout, or else fallback; 0 means no limit.
+func (a *app) withTimeout(ctx context.Context, fallback time.Duration) (context.Context, context.CancelFunc) {
+	limit := a.timeout
+	if limit == 0 {
+		limit = fallback
+	}
+	if limit == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// isTerminal tells whether a stream is a person's terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// needSubcommand is the RunE of a command that only groups others.
+func needSubcommand(cmd *cobra.Command, args []string) error {
+	names := ""
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names += " " + c.Name()
+		}
+	}
+	if len(args) > 0 {
+		return usagef("unknown command %q for %q; there are:%s", args[0], cmd.CommandPath(), names)
+	}
+	return usagef("%s wants one of:%s", cmd.CommandPath(), names)
+}
