@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,53 +75,80 @@ func runCrash(t *testing.T, seed uint64, points map[string]int) {
 			s.Close()
 			return
 		}
-		// The disk is cloned inside a random call, so that the cut falls between any two of them.
-		after := rng.IntN(120)
-		var clone *vfs.Mem
-		calls := 0
-		fsys.Inject(nil)
-		steps := 1 + rng.IntN(60)
-		cutAt := rng.IntN(steps)
-		for step := range steps {
-			if step == cutAt {
-				clone = fsys.CrashClone(rng)
-				points["between steps"]++
+		cut := cutPower(fsys, rng, points)
+		for range 1 + rng.IntN(60) {
+			if program(t, s, rng, h, &body, rules, cut); cut.done() {
+				break
 			}
-			program(t, s, rng, h, &body, rules, clone == nil)
 		}
-		_, _ = after, calls
-		if clone == nil {
-			clone = fsys.CrashClone(rng)
-		}
+		clone := cut.disk()
 		s.Close()
 		fsys = clone
 	}
 }
 
-// program does one random thing. live says that the power is still on for what survives: only then it counts.
-func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rules Rules, live bool) {
+// powerCut takes the clone of a disk in front of a random call, so that the cut falls between any two of them.
+type powerCut struct {
+	mu    sync.Mutex
+	fsys  *vfs.Mem
+	rng   *rand.Rand
+	left  int
+	clone *vfs.Mem
+}
+
+func cutPower(fsys *vfs.Mem, rng *rand.Rand, points map[string]int) *powerCut {
+	c := &powerCut{fsys: fsys, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)), left: rng.IntN(150)}
+	fsys.Inject(func(op vfs.Op) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.left--; c.left == 0 {
+			c.clone = fsys.CrashClone(c.rng)
+			points[fmt.Sprint(op.Kind)]++
+		}
+		return nil
+	})
+	return c
+}
+
+func (c *powerCut) done() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clone != nil
+}
+
+// disk is what the cut has left; it cuts now if that did not happen yet.
+func (c *powerCut) disk() *vfs.Mem {
+	c.fsys.Inject(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clone == nil {
+		c.clone = c.fsys.CrashClone(c.rng)
+	}
+	return c.clone
+}
+
+// program does one random thing. What is acknowledged before the power is cut must survive.
+func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rules Rules, cut *powerCut) {
 	q, err := s.CreateQueue(protocol.Topic(fmt.Sprint("t", rng.IntN(2))), int32(rng.IntN(2)))
 	if err != nil {
 		t.Errorf("create: %v", err)
 		return
 	}
+	key := fmt.Sprintf("%s-%d", q.topic, q.partition)
 	switch rng.IntN(10) {
 	case 0:
 		offset := int64(rng.IntN(1000))
+		delete(h.commit, key)
 		pos, err := s.CommitOffset(q.topic, "g", q.partition, offset)
 		if err != nil {
 			t.Errorf("commit: %v", err)
-			return
-		}
-		if s.wait(pos) == nil && live && rules.groupCommit() {
-			h.commit[fmt.Sprintf("%s-%d", q.topic, q.partition)] = offset
-		} else {
-			delete(h.commit, fmt.Sprintf("%s-%d", q.topic, q.partition))
+		} else if s.wait(pos) == nil && rules.groupCommit() && !cut.done() {
+			h.commit[key] = offset
 		}
 	case 1:
-		b, err := q.Read(nil, q.Stat().Min, 1<<20, 1<<20, rng.IntN(2) == 0)
-		if err == nil && live {
-			offset := q.Stat().Min
+		offset := q.Stat().Min
+		b, err := q.Read(nil, offset, 1<<20, 1<<20, rng.IntN(2) == 0)
+		if err == nil && !cut.done() {
 			for len(b) > 0 {
 				n := recordSize(b)
 				note(h.served, q, offset, string(b[protocol.RecordHeader:n]))
@@ -141,22 +169,12 @@ func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rule
 			t.Errorf("append: %v", err)
 			return
 		}
-		wait := rng.IntN(3) > 0
-		if wait {
-			if err := s.wait(ack); err != nil {
-				t.Errorf("wait: %v", err)
-				return
-			}
-		}
+		acked := rng.IntN(3) > 0 && s.wait(ack) == nil && rules.groupCommit() && !cut.done()
 		for i, m := range list {
 			_, offset := b.Receipt(i)
-			switch {
-			case !live:
-				return
-			case wait && rules.groupCommit():
+			note(h.maybe, q, offset, m)
+			if acked {
 				note(h.acked, q, offset, m)
-			default:
-				note(h.maybe, q, offset, m)
 			}
 		}
 	}
@@ -222,10 +240,12 @@ func TestAppend_FailsCleanlyWhenTheNthCallFails(t *testing.T) {
 		s := mustOpen(t, o)
 		q := mustQueue(t, s, "t", 0)
 		put(t, s, q, numbered(0, 5)...)
+		var mu sync.Mutex
 		calls, failed := 0, false
 		fsys.Inject(func(op vfs.Op) error {
-			calls++
-			if calls == n+1 {
+			mu.Lock()
+			defer mu.Unlock()
+			if calls++; calls == n+1 {
 				failed = true
 				return errors.New("injected")
 			}

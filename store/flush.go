@@ -141,7 +141,12 @@ func (s *Store) flush() {
 }
 
 func (s *Store) syncAll(segs []*segment, dir bool) error {
+	s.files.Lock()
+	defer s.files.Unlock()
 	for _, g := range segs {
+		if g.file == nil {
+			continue // sealed meanwhile, so all of it was flushed before
+		}
 		if err := g.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", g.name, err)
 		}

@@ -293,7 +293,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 			pos += align(int64(h.size))
 			s.appended = pos
 		}
-		whole := reason == "end" && (i+1 == len(tail) || tail[i+1].base == pos) && (pos == seg.limit || allZero(seg.bytes(pos)))
+		whole := reason == "end" && (i+1 == len(tail) || tail[i+1].base == pos) && allZero(seg.bytes(pos))
 		seg.end = pos
 		if !whole {
 			return s.broken(c, tail, i, pos, reason)
@@ -482,11 +482,11 @@ func (s *Store) sealRecovered(seg *segment) error {
 		return err
 	}
 	defer f.Close()
-	if seg.end < seg.limit {
+	if seg.end != seg.limit { // longer, if the file ends in the padding of the last frame
 		if err := f.Truncate(seg.end - seg.base); err != nil {
 			return fmt.Errorf("cut %s to its length: %w", seg.name, err)
 		}
-		seg.limit = seg.end
+		seg.limit = min(seg.limit, seg.end)
 	}
 	if err := f.Sync(); err != nil {
 		return err

@@ -145,13 +145,16 @@ func (s *Store) seal(job *sealing) error {
 			return err
 		}
 	}
+	s.files.Lock()
 	if job.seg.file != nil {
 		if err := job.seg.file.Truncate(job.seg.end - job.seg.base); err != nil {
+			s.files.Unlock()
 			return fmt.Errorf("cut %s to its length: %w", job.seg.name, err)
 		}
 		job.seg.file.Close()
 		job.seg.file = nil
 	}
+	s.files.Unlock()
 	return s.writeCheckpoint(job.checkpoint)
 }
 

@@ -75,7 +75,7 @@ func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
 
 // bytes is the mapping from a log position on.
 func (g *segment) bytes(pos int64) []byte {
-	if g.mapping == nil {
+	if g.mapping == nil || pos >= g.limit {
 		return nil
 	}
 	return g.mapping.Bytes()[pos-g.base:]

@@ -52,7 +52,7 @@ const (
 
 // Store is the log of a broker and its queues. All methods may be called from any goroutine.
 //
-// Lock order: dirMu before mu; unmap (read side) before mu. Nothing is called back under a lock.
+// Lock order: dirMu before mu; unmap (read side) before mu; files under none. Nothing is called back under a lock.
 type Store struct {
 	options Options
 	fs      vfs.FS
@@ -100,6 +100,8 @@ type Store struct {
 	quit                   chan struct{}
 	quitFlusher            chan struct{}
 	flusherOff, workersOff sync.WaitGroup
+
+	files sync.Mutex // held while segment files are synced or closed
 
 	// unmap: readers of mappings hold the read side; dropping a mapping takes the write side, only by TryLock.
 	unmap sync.RWMutex

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -146,21 +147,15 @@ func (n *node) crash(rng *rand.Rand) *node {
 	out := newNode(n.cur.buf[:size])
 	keep := newFate(rng)
 	for _, p := range slices.Sorted(maps.Keys(n.unsynced)) {
-		from, to := int64(0), int64(0) // the part of the page that is new
-		if keep.next() {
-			to = pageSize
-			switch rng.IntN(6) {
-			case 0:
-				to = rng.Int64N(pageSize)
-			case 1:
-				from = rng.Int64N(pageSize)
-			}
-		}
+		base := p * pageSize
 		var old [pageSize]byte
 		copy(old[:], n.unsynced[p].data)
-		base := p * pageSize
 		if gone < base+pageSize {
 			clear(old[max(gone-base, 0):])
+		}
+		from, to := int64(0), int64(0) // the part of the page that is new
+		if keep.next() {
+			from, to = tear(rng, old[:], n.cur.buf[base:base+pageSize])
 		}
 		if there < base+pageSize {
 			to = min(to, max(there-base, 0))
@@ -169,6 +164,28 @@ func (n *node) crash(rng *rand.Rand) *node {
 		out.restore(base+max(from, to), old[max(from, to):])
 	}
 	return out
+}
+
+// tear draws which part of a page that was being written is new: mostly all of it, else its beginning or its end, torn
+// where the two differ.
+func tear(rng *rand.Rand, old, now []byte) (from, to int64) {
+	to = int64(len(now))
+	part := rng.IntN(6)
+	if part > 1 || bytes.Equal(old, now) {
+		return 0, to
+	}
+	first, last := 0, len(now)-1
+	for old[first] == now[first] {
+		first++
+	}
+	for old[last] == now[last] {
+		last--
+	}
+	cut := int64(first + rng.IntN(last-first+1))
+	if part == 0 {
+		return 0, cut
+	}
+	return cut, to
 }
 
 // restore puts bytes back, as far as the file goes.

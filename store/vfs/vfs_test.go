@@ -318,7 +318,6 @@ func TestMem_DoesWhatTheOSDoes(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		mem, dir := NewMem(), t.TempDir()
-		check(t, mem.MkdirAll("/"))
 		a, b := &traced{f: OS(), dir: dir}, &traced{f: mem, dir: "/"}
 		for i := range 300 {
 			what, name, to, n := rng.IntN(9), names[rng.IntN(3)], names[rng.IntN(3)], rng.Int64N(20_000)

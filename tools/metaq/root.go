@@ -30,7 +30,8 @@ type app struct {
 	noColor bool
 	quiet   bool
 
-	started bool // the subcommand's own code ran, so the command line was in order
+	limit   time.Duration // what withTimeout set
+	started bool          // the subcommand's own code ran, so the command line was in order
 }
 
 const rootLong = `metaq runs the MetaQ message broker and talks to it.
@@ -133,6 +134,8 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	case exitOK:
 	case exitInterrupted:
 		a.say("interrupted")
+	case exitTimeout:
+		fmt.Fprintf(a.err, "metaq: timed out after %s: %v\n", a.limit, err)
 	case exitUsage:
 		fmt.Fprintf(a.err, "metaq: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 	default:
@@ -154,6 +157,7 @@ func (a *app) withTimeout(ctx context.Context, fallback time.Duration) (context.
 	if limit == 0 {
 		limit = fallback
 	}
+	a.limit = limit
 	if limit == 0 {
 		return context.WithCancel(ctx)
 	}

@@ -1,0 +1,81 @@
+package vfs
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+func TestOS_ModesKeepOthersOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	check(t, OS().MkdirAll(dir))
+	check(t, create(t, OS(), filepath.Join(dir, "a"), "abc").Close())
+	lock, err := OS().Lock(filepath.Join(dir, "lock"))
+	check(t, err)
+	check(t, lock.Close())
+	for name, most := range map[string]os.FileMode{"": 0o750, "a": 0o640, "lock": 0o640} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		check(t, err)
+		if mode := info.Mode().Perm(); mode&^most != 0 || mode&0o600 != 0o600 {
+			t.Errorf("mode of %q is %o, want %o at most", name, mode, most)
+		}
+	}
+}
+
+func TestOS_AllocateReservesBlocks(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a")
+	file := create(t, OS(), name, "")
+	defer file.Close()
+	check(t, file.Allocate(1<<20))
+	var st syscall.Stat_t
+	check(t, syscall.Stat(name, &st))
+	if st.Size != 1<<20 || st.Blocks*512 < 1<<20 {
+		t.Fatalf("size %d, %d bytes of blocks; want 1 MiB of both", st.Size, st.Blocks*512)
+	}
+}
+
+const lockChild = "VFS_TEST_LOCK"
+
+// The child of the test below: it takes the lock and holds it until it is killed.
+func TestMain(m *testing.M) {
+	name := os.Getenv(lockChild)
+	if name == "" {
+		os.Exit(m.Run())
+	}
+	if _, err := OS().Lock(name); err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
+	os.Stdout.WriteString("locked\n")
+	_, _ = os.Stdin.Read(make([]byte, 1)) // ends too when the test does
+}
+
+func TestOS_LockNamesItsHolderAndEndsWithIt(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), lockChild+"="+name)
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	check(t, err)
+	defer stdin.Close()
+	stdout, err := child.StdoutPipe()
+	check(t, err)
+	check(t, child.Start())
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatalf("the child holds no lock: %v", err)
+	}
+	_, err = OS().Lock(name)
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.PID != child.Process.Pid {
+		t.Errorf("Lock: %v, want one that names process %d", err, child.Process.Pid)
+	}
+	check(t, child.Process.Kill())
+	_ = child.Wait() // killed, which it reports as an error
+	lock, err := OS().Lock(name)
+	check(t, err)
+	check(t, lock.Close())
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/protocol"
+)
+
+// dial connects to the broker that --broker names.
+func (a *app) dial(ctx context.Context) (*client.Conn, error) {
+	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := client.Dial(dialCtx, a.broker)
+	if err != nil {
+		return nil, a.unreachable(err)
+	}
+	return conn, nil
+}
+
+// unreachable adds the next step to an error of connecting.
+func (a *app) unreachable(err error) error {
+	return fmt.Errorf("no broker answers on %s: %w (start one with 'metaq serve', or name another with --broker)", a.broker, err)
+}
+
+// partitions lists the partitions of a topic.
+func (a *app) partitions(ctx context.Context, conn *client.Conn, topic protocol.Topic) ([]int32, error) {
+	routes, err := conn.Route(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("partitions of %s: %w", topic, err)
+	}
+	if len(routes) == 0 {
+		return nil, notFoundf("topic %s has no partitions on %s", topic, a.broker)
+	}
+	partitions := make([]int32, len(routes))
+	for i, r := range routes {
+		partitions[i] = r.Partition
+	}
+	return partitions, nil
+}
+
+func parseTopicArg(s string) (protocol.Topic, error) {
+	topic, err := protocol.ParseTopic(s)
+	if err != nil {
+		return "", usageError{err}
+	}
+	return topic, nil
+}
+
+// parseOffset reads the text of a 301 answer, which is the offset to go on at.
+func parseOffset(text []byte) (int64, error) {
+	offset, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || offset < 0 {
+		return 0, fmt.Errorf("the broker moved the reader to %q, which is not an offset", text)
+	}
+	return offset, nil
+}
+
+// completionTimeout bounds what pressing Tab may take.
+const completionTimeout = time.Second
+
+// topicNames asks the broker for its topics, for completion: an error only means that there is nothing to offer.
+func (a *app) topicNames() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	conn, err := client.Dial(ctx, a.broker)
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	topics, err := conn.Topics(ctx)
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = string(t.Name)
+	}
+	return names
+}
+
+func (a *app) completeTopic(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.topicNames(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// statsItems are the items every broker has; the topics follow them.
+var statsItems = []string{"help", "topics", "offsets", "realtime", "config", "features"}
+
+func (a *app) completeStats(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return append(append([]string{}, statsItems...), a.topicNames()...), cobra.ShellCompDirectiveNoFileComp
+}
+
+func brokerStatus(err error) protocol.Status {
+	var status *client.StatusError
+	if errors.As(err, &status) {
+		return status.Status
+	}
+	return 0
+}
+
+func isBrokerNotFound(err error) bool { return brokerStatus(err) == protocol.StatusNotFound }
+func isBrokerTimeout(err error) bool  { return brokerStatus(err) == protocol.StatusTimeout }
