@@ -37,7 +37,7 @@ counted as lost, and the exit code is then 1.`,
 		Example: `  metaq bench e2e
   metaq bench e2e --rate 20000 --size 200 --duration 60s
   metaq bench e2e --count 10000 -o json`,
-		Args: cobra.NoArgs,
+		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(stampSize); err != nil {
 				return err

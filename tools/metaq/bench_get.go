@@ -28,7 +28,7 @@ known only from the answer.`,
 		Example: `  metaq bench put --count 1000000 && metaq bench get
   metaq bench get --size 64KiB --connections 2 --duration 30s
   metaq bench get --topic logs --partition 0 --rate 500 -o json`,
-		Args: cobra.NoArgs,
+		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(1); err != nil {
 				return err

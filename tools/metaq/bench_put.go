@@ -27,7 +27,7 @@ func newBenchPutCommand(a *app) *cobra.Command {
 		Example: `  metaq bench put
   metaq bench put --size 100 --window 1 --count 10000       # one at a time
   metaq bench put --rate 20000 --connections 4 -o json`,
-		Args: cobra.NoArgs,
+		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(0); err != nil {
 				return err

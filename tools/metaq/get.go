@@ -46,7 +46,7 @@ The exit code is 3 when there was nothing to print.`,
   metaq get logs --from 15m -o json
   metaq get logs --partition 0 --from 1048576 -n 10
   metaq get images --partition 0 -n 1 -o hex | xxd -r -p > cat.png`,
-		Args:              cobra.ExactArgs(1),
+		Args:              wantArgs(1, 1),
 		ValidArgsFunction: a.completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasFrom = cmd.Flags().Changed("from")

@@ -38,7 +38,7 @@ func newPartitionRangeCommand(a *app, name, short, done string, call partitionRa
 		Short: short,
 		Example: fmt.Sprintf(`  metaq partitions %[1]s greetings 0
   metaq partitions %[1]s greetings 0 3`, name),
-		Args:              cobra.RangeArgs(2, 3),
+		Args:              wantArgs(2, 3),
 		ValidArgsFunction: a.completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, err := parseTopicArg(args[0])

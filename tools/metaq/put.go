@@ -45,7 +45,7 @@ topic, partition, offset and id.`,
   metaq put orders --key customer-17 '{"total": 3}'   # a key's messages all go to one partition
   metaq put images --file cat.png --whole             # the file is one message
   metaq put greetings hello -o json`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              wantArgs(1, -1),
 		ValidArgsFunction: a.completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(args, cmd.Flags().Changed("key")); err != nil {

@@ -66,7 +66,6 @@ func newRoot(a *app) *cobra.Command {
 		Version:       releaseVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return a.checkGlobals()
 		},
@@ -182,4 +181,17 @@ func needSubcommand(cmd *cobra.Command, args []string) error {
 		return usagef("unknown command %q for %q; there are:%s", args[0], cmd.CommandPath(), names)
 	}
 	return usagef("%s wants one of:%s", cmd.CommandPath(), names)
+}
+
+// wantArgs checks the number of arguments; most < 0 means any number from least on.
+func wantArgs(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch n := len(args); {
+		case n < least:
+			return usagef("not enough arguments: %s", cmd.UseLine())
+		case most >= 0 && n > most:
+			return usagef("too many arguments, beginning with %q: %s", args[most], cmd.UseLine())
+		}
+		return nil
+	}
 }

@@ -22,7 +22,7 @@ func newRouteCommand(a *app) *cobra.Command {
 		Short: "Print which broker has which partition of a topic",
 		Example: `  metaq route greetings
   metaq route greetings -o json`,
-		Args:              cobra.ExactArgs(1),
+		Args:              wantArgs(1, 1),
 		ValidArgsFunction: a.completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {

@@ -63,7 +63,7 @@ A broker that ends by itself exits with 1.`,
   metaq serve --set unflushThreshold=1000 --set numPartitions=4
   metaq serve -c server.ini --check-config        # every value and where it came from
   metaq serve --port 0 --http-port 0 --ready-file /tmp/metaq.ready   # any free ports`,
-		Args: cobra.NoArgs,
+		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(a, &o, func(name string) bool { return cmd.Flags().Changed(name) })
 		},

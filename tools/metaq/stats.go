@@ -22,7 +22,7 @@ value is what follows the name on its line.`,
   metaq stats help
   metaq stats topics
   metaq stats -o json | jq -r '.[] | select(.name == "cmd_put").value'`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              wantArgs(0, 1),
 		ValidArgsFunction: a.completeStats,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "raw", "json"); err != nil {

@@ -24,7 +24,7 @@ func newTopicsCommand(a *app) *cobra.Command {
 		Example: `  metaq topics
   metaq topics -o json
   metaq topics -b queue1:8123`,
-		Args: cobra.NoArgs,
+		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err

@@ -29,7 +29,7 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: `  metaq version
   metaq version -o json
   metaq version --ask -b queue1:8123    # the broker's version too`,
-		Args: cobra.NoArgs,
+		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output, "text", "json"); err != nil {
 				return err

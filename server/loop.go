@@ -1,0 +1,131 @@
+package server
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store"
+)
+
+// task is something that another goroutine wants done on a loop.
+type task interface{ run(l *loop) }
+
+// taskFunc is a function as a task.
+type taskFunc func(l *loop)
+
+func (f taskFunc) run(l *loop) { f(l) }
+
+// loop is the one goroutine that may touch some connections: an event loop of gnet with thousands of them, or the goroutine of a
+// single plain connection. What is not marked otherwise belongs to that goroutine.
+type loop struct {
+	server *Server
+	counts *counters
+	wake   func() // has drain called on the loop soon; called with mu held, so never after close
+
+	mu     sync.Mutex
+	tasks  []task // guarded by mu
+	asked  bool   // drain is on its way; guarded by mu
+	closed bool   // guarded by mu
+
+	spare []task
+	conns []*conn // every connection of the loop, at conn.slot
+	sweep int     // where the next sweep goes on
+
+	// One pass over the input of one connection. All of it is empty between passes.
+	request protocol.Request
+	batch   store.Batch
+	puts    []pendingPut // what the batch holds, in order
+	putSize int          // bytes of data in it
+	tally   topicTally   // counts of puts that are not in their topic yet
+	out     []byte       // answers that are ready
+	began   time.Time    // when the pass began
+	join    []byte       // the rest of the last read and this one
+
+	acks  []*ackWait // to be used again
+	dirty []*conn    // connections whose due answers are written at the end of drain
+}
+
+func (s *Server) newLoop(shard int) *loop {
+	return &loop{server: s, counts: &s.counts[shard%len(s.counts)]}
+}
+
+// post hands a task to the loop. It may be called from any goroutine and never blocks. After close the task is dropped.
+func (l *loop) post(t task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	l.tasks = append(l.tasks, t)
+	if !l.asked {
+		l.asked = true
+		l.wake()
+	}
+}
+
+// close makes the loop deaf: gnet's poller must not be woken once its descriptors may belong to somebody else.
+func (l *loop) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.tasks = nil
+}
+
+// drain runs what was posted, then writes all answers that became due, one write a connection.
+func (l *loop) drain() {
+	l.mu.Lock()
+	tasks := l.tasks
+	l.tasks, l.spare = l.spare[:0], nil
+	l.asked = false
+	l.mu.Unlock()
+	for i, t := range tasks {
+		t.run(l)
+		tasks[i] = nil
+	}
+	l.spare = tasks[:0]
+	for i, c := range l.dirty {
+		l.dirty[i] = nil
+		c.writeDue()
+	}
+	l.dirty = l.dirty[:0]
+}
+
+// add makes a connection part of the loop.
+func (l *loop) add(c *conn) {
+	c.slot = len(l.conns)
+	l.conns = append(l.conns, c)
+	c.loop.Store(l)
+}
+
+// remove takes a connection out of the loop.
+func (l *loop) remove(c *conn) {
+	last := len(l.conns) - 1
+	l.conns[c.slot] = l.conns[last]
+	l.conns[c.slot].slot = c.slot
+	l.conns[last] = nil
+	l.conns = l.conns[:last]
+}
+
+// sweepSize bounds the connections that one tick looks at.
+const sweepSize = 8192
+
+// tick looks after timers: each connection is seen about once in sweepTicks ticks.
+func (l *loop) tick(now time.Time) {
+	n := min(len(l.conns)/sweepTicks+1, sweepSize, len(l.conns))
+	for range n {
+		if len(l.conns) == 0 {
+			return
+		}
+		if l.sweep >= len(l.conns) {
+			l.sweep = 0
+		}
+		c := l.conns[l.sweep]
+		l.sweep++
+		c.check(now)
+	}
+}
+
+// ownerOf is the loop that a connection belongs to now. A connection moves at most once, from an event loop to a goroutine of its own.
+type ownerOf struct{ atomic.Pointer[loop] }

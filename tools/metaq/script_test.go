@@ -1,0 +1,140 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"errors"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the scripts run this test binary as metaq.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"metaq": main})
+}
+
+// TestScripts runs testdata/script/*.txtar: command lines as a user types them, against brokers of their own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("NO_COLOR", "1")
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": readyCommand,
+			"code":  codeCommand,
+			"await": awaitCommand,
+			"lines": linesCommand,
+		},
+	})
+}
+
+// scriptPatience bounds every wait of a script.
+const scriptPatience = 30 * time.Second
+
+// eventually polls until done is true, and fails the script when it does not become true.
+func eventually(ts *testscript.TestScript, what string, done func() bool) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(scriptPatience)
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			ts.Fatalf("waited %s for %s", scriptPatience, what)
+		}
+	}
+}
+
+// readyCommand is "ready FILE": it waits for the ready file of a broker and sets METAQ_BROKER and METAQ_HTTP from it.
+func readyCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready FILE")
+	}
+	file := ts.MkAbs(args[0])
+	eventually(ts, file, func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	})
+	for line := range strings.Lines(ts.ReadFile(file)) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok {
+			ts.Fatalf("ready file has the line %q", line)
+		}
+		ts.Setenv(key, value)
+	}
+}
+
+// codeCommand is "code N COMMAND...": the command must exit with N.
+func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N COMMAND [ARGUMENT...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// awaitCommand is "await TEXT COMMAND...": it runs the command until it exits with 0 and its output, on either stream,
+// contains the text. "! await FILE" waits until the file is gone.
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		if len(args) != 1 {
+			ts.Fatalf("usage: ! await FILE")
+		}
+		file := ts.MkAbs(args[0])
+		eventually(ts, file+" to go", func() bool {
+			_, err := os.Stat(file)
+			return errors.Is(err, os.ErrNotExist)
+		})
+		return
+	}
+	if len(args) < 2 {
+		ts.Fatalf("usage: await TEXT COMMAND [ARGUMENT...]")
+	}
+	eventually(ts, strconv.Quote(args[0])+" from "+strings.Join(args[1:], " "), func() bool {
+		if err := ts.Exec(args[1], args[2:]...); err != nil {
+			return false
+		}
+		return strings.Contains(ts.ReadFile("stdout")+ts.ReadFile("stderr"), args[0])
+	})
+}
+
+// linesCommand is "lines FILE N": it writes N different lines of different lengths, some of them empty.
+func linesCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: lines FILE N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var text strings.Builder
+	for i := range n {
+		if i%10 != 9 {
+			text.WriteString(strconv.Itoa(i))
+			text.WriteString(strings.Repeat(".", i%97))
+		}
+		text.WriteByte('\n')
+	}
+	ts.Check(os.WriteFile(filepath.Clean(ts.MkAbs(args[0])), []byte(text.String()), 0o666))
+}
