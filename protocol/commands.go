@@ -13,7 +13,7 @@ func (ln *line) parse(req *Request) {
 		ln.parseGet(req)
 	case VerbOffset:
 		if ln.n < 5 {
-			ln.usage()
+			ln.usage(6)
 			return
 		}
 		req.Opaque = ln.takeOpaque(5) // words behind the opaque are not looked at, as in the original
@@ -62,7 +62,7 @@ func (ln *line) expect(n int) bool {
 	if ln.n == n || ln.n == n+1 {
 		return true
 	}
-	ln.usage()
+	ln.usage(n + 1)
 	return false
 }
 
@@ -74,7 +74,7 @@ func (ln *line) place(req *Request, offset int64) {
 // parseGet reads a get. Eight words, the last of them a number, are a get that waits; other words behind the opaque are ignored, as in the original.
 func (ln *line) parseGet(req *Request) {
 	if ln.n < 6 {
-		ln.usage()
+		ln.usage(8)
 		return
 	}
 	if ln.n == 8 && isNumber(ln.words[7]) {
@@ -91,7 +91,7 @@ var transactionTypes = []string{"BEGIN", "END", "PREPARE", "COMMIT_ONE_PHASE", "
 
 func (ln *line) parseTransaction(req *Request) {
 	if ln.n < 5 || ln.n > 7 {
-		ln.usage()
+		ln.usage(7)
 		return
 	}
 	req.Opaque = ln.takeOpaque(ln.n - 1)
@@ -180,7 +180,7 @@ func (ln *line) parsePut(req *Request, typed bool) {
 		ln.checksum(req, 5)
 		req.TxKey = ln.words[6]
 	default:
-		ln.usage()
+		ln.usage(8)
 		return
 	}
 	if req.TxKey != nil && !validTxKey(req.TxKey) && string(req.TxKey) != "null" {
@@ -197,7 +197,7 @@ func (ln *line) checksum(req *Request, i int) {
 
 func (ln *line) parseSync(req *Request) {
 	if ln.n != 7 && ln.n != 8 {
-		ln.usage()
+		ln.usage(8)
 		return
 	}
 	req.Opaque = ln.takeOpaque(ln.n - 1)

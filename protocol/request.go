@@ -159,9 +159,11 @@ func (ln *line) fail(field, reason string) {
 	}
 }
 
-// usage is the sentence for a wrong number of words.
-func (ln *line) usage() {
-	ln.opaque = ln.lastOpaque()
+// usage is the sentence for a wrong number of words. With more than most of them the last is taken for the opaque, with fewer none is.
+func (ln *line) usage(most int) {
+	if ln.n > most {
+		ln.opaque = ln.lastOpaque()
+	}
 	ln.fail("", fmt.Sprintf("%d words do not fit; expected: %s", ln.n, usages[ln.verb]))
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/server/config"
@@ -113,7 +114,7 @@ func (k *catalog) newTopicLocked(name protocol.Topic, before *topic) *topic {
 	if before != nil {
 		t.counts = before.counts
 	} else {
-		t.counts = &topicCounts{}
+		t.counts = newTopicCounts(time.Now())
 	}
 	t.parts = make([]atomic.Pointer[store.Queue], t.accepts)
 	return t

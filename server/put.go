@@ -88,13 +88,14 @@ func (l *loop) commit(c *conn) {
 		l.tally.drop()
 		l.out = l.server.appendFailures(l.out, l.counts, l.puts, err)
 	case st.Acked(ack):
-		l.count(n, l.began)
 		l.out = l.appendReceipts(l.out)
+		l.counts.acked(n, l.tally.total, l.began)
+		l.tally.flush()
 	default:
 		a := l.newAck(c)
 		a.answers = l.appendReceipts(a.answers)
 		a.puts = append(a.puts, l.puts...)
-		a.began = l.began
+		a.bytes, a.began = l.tally.total, l.began
 		c.waitingPuts += n
 		c.owed += len(a.answers)
 		l.tally.flush()
@@ -109,10 +110,11 @@ func (l *loop) resetBatch() {
 	l.puts = l.puts[:0]
 }
 
-// count adds puts that are acknowledged to the counters.
-func (l *loop) count(n int, began time.Time) {
-	l.tally.flush()
-	l.counts.durations[protocol.VerbPut].observe(time.Since(began), int64(n))
+// acked counts puts that are answered with 200.
+func (n *counters) acked(puts int, bytes int64, began time.Time) {
+	n.puts.Add(int64(puts))
+	n.putBytes.Add(bytes)
+	n.durations[protocol.VerbPut].observe(time.Since(began), int64(puts))
 }
 
 // appendReceipts appends the answers of the batch.
@@ -121,8 +123,6 @@ func (l *loop) appendReceipts(dst []byte) []byte {
 		id, offset := l.batch.Receipt(i)
 		dst = protocol.AppendPutResult(dst, p.opaque, id, p.partition, offset)
 	}
-	l.counts.puts.Add(int64(len(l.puts)))
-	l.counts.putBytes.Add(l.tally.total)
 	return dst
 }
 
@@ -143,6 +143,7 @@ type ackWait struct {
 	conn    *conn
 	answers []byte
 	puts    []pendingPut
+	bytes   int64 // of their data
 	began   time.Time
 	err     error
 }
@@ -184,10 +185,9 @@ func (a *ackWait) run(l *loop) {
 	c.waitingPuts -= len(a.puts)
 	c.owed -= len(a.answers)
 	if a.err != nil {
-		l.counts.puts.Add(int64(-len(a.puts)))
 		a.answers = l.server.appendFailures(a.answers[:0], l.counts, a.puts, a.err)
 	} else {
-		l.counts.durations[protocol.VerbPut].observe(time.Since(a.began), int64(len(a.puts)))
+		l.counts.acked(len(a.puts), a.bytes, a.began)
 	}
 	c.sendLate(a.answers)
 	l.freeAck(a)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,18 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"crypto/rand"
-	"encoding/hex"
-
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/vfs"
 )
-
-// identity is the file that says what a data directory is.
-type identity struct {
-	Format  int    `json:"format"`
-	Replica string `json:"replica"` // random, for the life of the directory
-}
 
 // Open opens a data directory, makes it if it is not there, and recovers what a crash has left: it loads the last checkpoint and reads
 // the log from there on. It blocks for as long as that takes, at most the time to read some segments.
@@ -142,34 +132,6 @@ func (s *Store) load() error {
 		return nil
 	}
 	return s.begin(c)
-}
-
-func (s *Store) loadIdentity() error {
-	name := s.path("identity")
-	b, err := s.fs.ReadFile(name)
-	if isNotExist(err) {
-		if s.options.ReadOnly {
-			return fmt.Errorf("%s is no data directory: it has no file \"identity\"", s.options.Dir)
-		}
-		id := make([]byte, 8)
-		rand.Read(id)
-		data, err := json.Marshal(identity{Format: formatVersion, Replica: hex.EncodeToString(id)})
-		if err != nil {
-			return err
-		}
-		return writeFile(s.fs, name, append(data, '\n'))
-	}
-	if err != nil {
-		return err
-	}
-	var id identity
-	if err := json.Unmarshal(b, &id); err != nil {
-		return &CorruptError{File: name, Reason: err.Error()}
-	}
-	if id.Format != formatVersion {
-		return fmt.Errorf("%w: it says %d, this program writes %d", ErrFormat, id.Format, formatVersion)
-	}
-	return nil
 }
 
 // removeLeftovers throws away what a crash left half made.

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+func (s *Server) statsConnections(t *statsText) {
+	t.int("curr_connections", int64(s.admission.count()))
+	t.int("addresses", int64(s.admission.addresses()))
+	t.int("max_connections", int64(s.maxConnections()))
+	t.int("accepted_total", s.admission.accepted.Load())
+	for reason, n := range s.admission.refused() {
+		t.int("refused_"+reason, n)
+	}
+	t.int("accept_errors_total", s.admission.errors.Load())
+	t.int("outbound_bytes", s.outbound.Load())
+	for _, e := range []struct {
+		name string
+		of   func(*counters) *atomic.Int64
+	}{
+		{"bytes_in_total", func(n *counters) *atomic.Int64 { return &n.bytesIn }},
+		{"bytes_out_total", func(n *counters) *atomic.Int64 { return &n.bytesOut }},
+		{"bad_requests_total", func(n *counters) *atomic.Int64 { return &n.badRequests }},
+		{"pauses_total", func(n *counters) *atomic.Int64 { return &n.pauses }},
+		{"timeouts_total", func(n *counters) *atomic.Int64 { return &n.timeouts }},
+		{"slow_closed_total", func(n *counters) *atomic.Int64 { return &n.slowClosed }},
+		{"panics_total", func(n *counters) *atomic.Int64 { return &n.panics }},
+		{"cold_reads_total", func(n *counters) *atomic.Int64 { return &n.coldReads }},
+		{"long_polls_total", func(n *counters) *atomic.Int64 { return &n.longPolls }},
+	} {
+		t.int(e.name, s.sum(e.of))
+	}
+}
+
+func (s *Server) statsLimits(t *statsText) {
+	lim := s.limits.Load()
+	t.int("max_line_bytes", int64(lim.parse.Line))
+	t.int("max_message_bytes", int64(lim.parse.Body))
+	t.int("max_transfer_bytes", int64(lim.transfer))
+	t.int("max_in_flight", int64(lim.inFlight))
+	t.int("max_outbound_bytes", int64(lim.highWater))
+	t.int("max_outbound_hard_bytes", int64(lim.outbound))
+	t.int("max_unread_input_bytes", int64(lim.input))
+	t.int("max_connections", int64(s.maxConnections()))
+	t.int("max_connections_per_address", int64(lim.perAddress))
+	t.int("max_wait_ms", int64(maxWait/time.Millisecond))
+	t.int("idle_timeout_ms", int64(lim.idle/time.Millisecond))
+	t.int("partial_timeout_ms", int64(lim.partial/time.Millisecond))
+	t.int("stall_timeout_ms", int64(lim.stall/time.Millisecond))
+	t.int("workers", workers)
+}
+
+func (s *Server) statsStore(t *statsText) {
+	st := s.store.Stats()
+	t.int("appended", st.Appended)
+	t.int("flushed", st.Flushed)
+	t.int("unflushed_bytes", st.Appended-st.Flushed)
+	t.int("segments", int64(st.Segments))
+	t.int("queues", int64(st.Queues))
+	t.int("messages_since_start", st.Messages)
+	t.int("torn_bytes", st.TornBytes)
+	t.int("recovery_ms", int64(st.Recovery/time.Millisecond))
+	t.int("disk_free_bytes", st.FreeBytes)
+	t.int("disk_total_bytes", st.TotalBytes)
+	writable := int64(1)
+	if st.Failed != nil {
+		writable = 0
+	}
+	t.int("writable", writable)
+}
+
+func (s *Server) statsFlush(t *statsText) {
+	st := s.store.Stats()
+	t.line("acknowledgement", s.config().LossWindow())
+	t.int("flushes", st.Flushes)
+	t.int("flush_total_us", int64(st.FlushTime/time.Microsecond))
+	if st.Flushes > 0 {
+		t.int("flush_mean_us", int64(st.FlushTime/time.Microsecond)/st.Flushes)
+		t.line("messages_per_flush", ratio(st.Messages, st.Flushes))
+	}
+	t.int("unflushed_bytes", st.Appended-st.Flushed)
+}
