@@ -18,10 +18,10 @@ import (
 type topic struct {
 	name    protocol.Topic
 	conf    config.TopicConfig
-	accepts int32                          // partitions that take puts: 0..accepts-1; 0 when the configuration does not know the topic
+	accepts int32                         // partitions that take puts: 0..accepts-1; 0 when the configuration does not know the topic
 	parts   []atomic.Pointer[store.Queue] // by partition; nil: never written
-	counts  *topicCounts                   // outlives a reload
-	stale   atomic.Bool                    // a reload has replaced it
+	counts  *topicCounts                  // outlives a reload
+	stale   atomic.Bool                   // a reload has replaced it
 }
 
 // queue is a partition, nil if it was never written.
@@ -62,9 +62,9 @@ type catalog struct {
 	store *store.Store
 
 	mu     sync.RWMutex
-	cfg    *config.Config           // guarded by mu
-	topics map[string]*topic        // guarded by mu
-	births map[string][]*longPoll   // gets that wait for a partition to be made; guarded by mu
+	cfg    *config.Config         // guarded by mu
+	topics map[string]*topic      // guarded by mu
+	births map[string][]*longPoll // gets that wait for a partition to be made; guarded by mu
 }
 
 func newCatalog(st *store.Store, cfg *config.Config) *catalog {
@@ -234,7 +234,9 @@ func (k *catalog) unawait(key string, p *longPoll) {
 	}
 }
 
-func birthKey(topic string, partition int32) string { return topic + " " + strconv.Itoa(int(partition)) }
+func birthKey(topic string, partition int32) string {
+	return topic + " " + strconv.Itoa(int(partition))
+}
 
 // lookup finds a topic for a connection, which mostly names the same one again.
 func (c *conn) lookup(name []byte) *topic {

@@ -22,16 +22,16 @@ type socket interface {
 
 // conn is one connection. It belongs to its loop, except for loop itself and what says otherwise.
 type conn struct {
-	server *Server
-	loop   ownerOf
-	sock   socket
-	remote netip.Addr
-	slot   int  // in loop.conns
-	closed bool // the socket is gone: late answers are dropped
-	ending bool // no more commands are taken; when everything is answered the connection ends
-	eof    bool // the peer sends nothing more
-	shut   bool // CloseWrite was called
-	paused bool // input is kept, not parsed, until answers have drained
+	server   *Server
+	loop     ownerOf
+	sock     socket
+	remote   netip.Addr
+	slot     int  // in loop.conns
+	closed   bool // the socket is gone: late answers are dropped
+	ending   bool // no more commands are taken; when everything is answered the connection ends
+	eof      bool // the peer sends nothing more
+	shut     bool // CloseWrite was called
+	paused   bool // input is kept, not parsed, until answers have drained
 	retrying bool // a timer will try to resume
 
 	rest []byte // input that is not parsed yet: the beginning of a command, or what came while paused
@@ -42,8 +42,8 @@ type conn struct {
 	due         []byte // answers that became due in this drain, owned by dueFrom or the connection
 	isDirty     bool   // in loop.dirty
 
-	polls  []*longPoll // gets that wait for a message
-	jobs   []job       // commands for the workers; the first one is running if working
+	polls   []*longPoll // gets that wait for a message
+	jobs    []job       // commands for the workers; the first one is running if working
 	working bool
 
 	topic *topic // the one that the last command named
@@ -125,9 +125,26 @@ func (c *conn) settle() {
 		c.partial = time.Time{}
 	}
 	if c.eof && !c.paused {
-		c.ending = true
+		c.drain()
 	}
 	c.finish()
+}
+
+// drain takes no more commands, answers those that wait for a message, and ends the connection once everything is answered.
+func (c *conn) drain() {
+	if c.closed {
+		return
+	}
+	c.ending = true
+	for _, p := range c.polls {
+		p.fire()
+	}
+	c.finish()
+}
+
+// unanswered says that commands wait for something that surely comes.
+func (c *conn) unanswered() bool {
+	return !c.shut && (c.waitingPuts > 0 || c.waiting > len(c.polls) || c.paused)
 }
 
 // congested says that the answers waiting for this peer have reached the bound.

@@ -9,23 +9,23 @@ import (
 
 // Bounds that are not in the configuration.
 const (
-	flushSize   = 256 << 10 // bytes of answers that are written before a pass is over
-	batchSize   = 1 << 20   // bytes of messages that are appended before a pass is over
-	joinLimit   = 32 << 10  // up to here the rest of a read is copied in front of the next one; beyond, it grows in place
-	maxScratch  = 4 << 20   // a loop's buffer larger than this is not kept
-	maxDue      = 16 << 10  // a connection's buffer larger than this is not kept, and larger late answers are not copied together
-	maxLinger   = 16 << 20  // bytes that a peer may send after the end
-	lingerTime  = 2 * time.Second
-	resumeDelay = 5 * time.Millisecond
-	tickTime    = 250 * time.Millisecond
-	sweepTicks  = 4       // ticks in which every connection is looked at once
-	maxWait     = 5 * time.Minute // longest long poll
-	workers     = 4       // goroutines for what may block
-	refusals    = 64      // refused connections that may linger at the same time
-	reserveFDs  = 64      // descriptors that connections leave to the store, the HTTP side and the runtime
-	httpConns   = 64      // connections of the HTTP side
-	metricTopics = 1000   // topics with metrics of their own
-	metricQueues = 10000  // partitions with metrics of their own
+	flushSize    = 256 << 10 // bytes of answers that are written before a pass is over
+	batchSize    = 1 << 20   // bytes of messages that are appended before a pass is over
+	joinLimit    = 32 << 10  // up to here the rest of a read is copied in front of the next one; beyond, it grows in place
+	maxScratch   = 4 << 20   // a loop's buffer larger than this is not kept
+	maxDue       = 16 << 10  // a connection's buffer larger than this is not kept, and larger late answers are not copied together
+	maxLinger    = 16 << 20  // bytes that a peer may send after the end
+	lingerTime   = 2 * time.Second
+	resumeDelay  = 5 * time.Millisecond
+	tickTime     = 250 * time.Millisecond
+	sweepTicks   = 4               // ticks in which every connection is looked at once
+	maxWait      = 5 * time.Minute // longest long poll
+	workers      = 4               // goroutines for what may block
+	refusals     = 64              // refused connections that may linger at the same time
+	reserveFDs   = 64              // descriptors that connections leave to the store, the HTTP side and the runtime
+	httpConns    = 64              // connections of the HTTP side
+	metricTopics = 1000            // topics with metrics of their own
+	metricQueues = 10000           // partitions with metrics of their own
 )
 
 // limits are the bounds of the configuration, in the form in which they are used.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,3 +130,17 @@ func (l *loop) tick(now time.Time) {
 
 // ownerOf is the loop that a connection belongs to now. A connection moves at most once, from an event loop to a goroutine of its own.
 type ownerOf struct{ atomic.Pointer[loop] }
+
+// drainAll ends every connection of the loop in order.
+func (l *loop) drainAll() {
+	for _, c := range slices.Clone(l.conns) {
+		c.drain()
+	}
+}
+
+// closeAll ends every connection of the loop at once.
+func (l *loop) closeAll() {
+	for _, c := range slices.Clone(l.conns) {
+		c.end("the broker stops")
+	}
+}

@@ -10,10 +10,10 @@ func (s *Server) statsConnections(t *statsText) {
 	t.int("addresses", int64(s.admission.addresses()))
 	t.int("max_connections", int64(s.maxConnections()))
 	t.int("accepted_total", s.admission.accepted.Load())
-	for reason, n := range s.admission.refused() {
-		t.int("refused_"+reason, n)
+	for r := range reasons {
+		t.int("refused_"+r.String(), s.admission.refused[r].Load())
 	}
-	t.int("accept_errors_total", s.admission.errors.Load())
+	t.int("accept_errors_total", s.admission.failed.Load())
 	t.int("outbound_bytes", s.outbound.Load())
 	for _, e := range []struct {
 		name string

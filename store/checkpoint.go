@@ -19,6 +19,7 @@ const (
 type checkpoint struct {
 	pos      int64
 	clean    bool // written by Close: the log ends at pos
+	stored   bool // read from a file, not made up because there is none
 	epoch    uint32
 	bootID   string
 	lastID   int64
@@ -174,7 +175,7 @@ func parseCheckpoint(name string, b []byte) (*checkpoint, error) {
 		return nil, &CorruptError{File: name, Offset: 8, Reason: "a checksum that does not match"}
 	}
 	d := &decoder{b: b[12:]}
-	c := &checkpoint{pos: int64(le.Uint64(d.take(8))), clean: d.byte() == 1, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{}}
+	c := &checkpoint{stored: true, pos: int64(le.Uint64(d.take(8))), clean: d.byte() == 1, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{}}
 	c.epoch = le.Uint32(d.take(4))
 	c.bootID = d.string()
 	c.lastID = d.varint()
@@ -187,7 +188,7 @@ func parseCheckpoint(name string, b []byte) (*checkpoint, error) {
 		for range d.count(3) {
 			q.starts = append(q.starts, start{offset: d.uvarint(), messages: d.uvarint(), time: d.uvarint()})
 		}
-		if len(q.starts) == 0 || q.id == 0 || q.partition >= maxPartition {
+		if len(q.starts) == 0 || int(q.id) != len(c.queues)+1 || q.partition < 0 || q.partition >= maxPartition {
 			d.bad = true
 		}
 		if d.bad {

@@ -19,6 +19,8 @@ const (
 	kindPublish kind = 7 // a hidden group gets its offsets and becomes readable, all of it at once
 	kindDiscard kind = 8 // a hidden group is dropped
 	kindDrop    kind = 9 // the segment that begins at the logical position is not needed any more
+
+	kindLost kind = 10 // takes the place of what was damaged, after a repair; the queues of what is lost go on behind it
 )
 
 func (k kind) String() string {
@@ -41,6 +43,8 @@ func (k kind) String() string {
 		return "discard"
 	case kindDrop:
 		return "drop"
+	case kindLost:
+		return "lost"
 	}
 	return "unknown"
 }

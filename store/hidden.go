@@ -87,7 +87,7 @@ func (s *Store) publishGroupLocked(group int64, list []publishedRun, ms int64) {
 		q := s.queueByID(r.queue)
 		var records []byte
 		if seg := s.segmentLocked(r.pos); seg != nil {
-			records = seg.bytes(r.pos)[:r.bytes]
+			records = seg.records(r.pos, int64(r.bytes))
 		}
 		q.addRunLocked(s.open, entry{logical: r.logical, pos: r.pos, time: ms, bytes: r.bytes, count: r.count}, records)
 		if r.pos < s.open.base {

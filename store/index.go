@@ -76,17 +76,27 @@ func (x *sealedIndex) lookup(queue uint32) (runs, error) {
 	if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
 		return runs{}, nil
 	}
+	if err := x.check(); err != nil {
+		return runs{}, err
+	}
+	return x.runsAt(i), nil
+}
+
+// check says whether the entries are what was written. It reads them once.
+func (x *sealedIndex) check() error {
 	x.verify.Do(func() {
 		if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
-			x.damaged = &CorruptError{File: x.file, Offset: indexHeader, Reason: "the entries do not match their checksum; restart to rebuild the file"}
+			x.damaged = &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"}
 		}
 	})
-	if x.damaged != nil {
-		return runs{}, x.damaged
-	}
+	return x.damaged
+}
+
+// runsAt is the list of the i-th queue of the directory.
+func (x *sealedIndex) runsAt(i int) runs {
 	r := x.dir[i*indexDirRecord:]
 	n, first := int(le.Uint32(r[4:])), int(le.Uint32(r[8:]))
-	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}, nil
+	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
 }
 
 // queueRuns is what goes into an index file.
@@ -145,28 +155,33 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	bad := func(reason string) error { return &CorruptError{File: name, Reason: reason} }
 	if size < indexHeader {
-		return nil, bad("shorter than its header")
+		return nil, &CorruptError{File: name, Reason: "shorter than its header"}
 	}
 	m, err := f.Map(size)
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
 	}
+	x, err := parseIndex(name, m, base)
+	if err != nil {
+		m.Unmap()
+	}
+	return x, err
+}
+
+// parseIndex checks a mapped index, at least as long as its header.
+func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
+	bad := func(reason string) (*sealedIndex, error) { return nil, &CorruptError{File: name, Reason: reason} }
 	b := m.Bytes()
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
 	dirEnd := indexHeader + queues*indexDirRecord
 	switch {
 	case string(b[:8]) != indexMagic || int64(le.Uint64(b[8:])) != base:
-		err = bad("not the index of this segment")
-	case int64(dirEnd+total*entrySize) != size:
-		err = bad("a size that does not fit its contents")
+		return bad("not the index of this segment")
+	case dirEnd+total*entrySize != len(b):
+		return bad("a size that does not fit its contents")
 	case dirCRC(b, dirEnd) != le.Uint32(b[28:]):
-		err = bad("the directory does not match its checksum")
-	}
-	if err != nil {
-		m.Unmap()
-		return nil, err
+		return bad("the directory does not match its checksum")
 	}
 	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil
 }

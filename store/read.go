@@ -71,7 +71,7 @@ func (q *Queue) find(offset int64, hot bool) (found, error) {
 		s.mu.Unlock()
 		return found{}, err
 	}
-	f := found{end: q.readable, floor: s.appended - s.options.HotBytes, segments: s.segments, n: -1}
+	f := found{end: q.readable, floor: max(s.appended-s.options.HotBytes, s.verified), segments: s.segments, n: -1}
 	for i := len(q.gens) - 1; i >= 0 && f.n < 0; i-- {
 		if f.runs = (runs{mem: q.gens[i].runs}); f.runs.len() > 0 {
 			f.n = f.runs.find(offset)
@@ -84,7 +84,7 @@ func (q *Queue) find(offset int64, hot bool) (found, error) {
 		}
 	}
 	if e := f.runs.at(f.n); offset >= e.logical+int64(e.bytes) {
-		return f, q.gap(offset)
+		return f, q.gap(&f, offset, hot)
 	}
 	return f, nil
 }
@@ -101,14 +101,53 @@ func (q *Queue) boundsLocked(offset int64) error {
 	return nil
 }
 
-// gap answers an offset that was never given to a record: after a power cut a queue goes on further up.
-func (q *Queue) gap(offset int64) error {
+// gap answers an offset behind a run, where no other begins. After a power cut a queue goes on further up, in a new virtual segment:
+// that is where the reader goes on. If the next run comes before such a start, or nothing does, then something is missing.
+func (q *Queue) gap(f *found, offset int64, hot bool) error {
+	if hot {
+		return ErrCold // to look at what comes next
+	}
+	next, err := q.nextRun(f, offset)
+	if err != nil {
+		return err
+	}
 	q.store.mu.Lock()
 	defer q.store.mu.Unlock()
-	if i := q.startIndex(offset) + 1; i < len(q.starts) {
+	if err := q.boundsLocked(offset); err != nil {
+		return err
+	}
+	if i := q.startIndex(offset) + 1; i < len(q.starts) && q.starts[i].offset <= next {
 		return &MovedError{q.starts[i].offset}
 	}
-	return ErrEnd
+	return q.lost(offset)
+}
+
+// nextRun is the offset of the first run behind an offset, math.MaxInt64 if there is none.
+func (q *Queue) nextRun(f *found, offset int64) (int64, error) {
+	q.store.mu.Lock()
+	next := int64(math.MaxInt64)
+	for i := len(q.gens) - 1; i >= 0; i-- {
+		r := runs{mem: q.gens[i].runs}
+		if n := r.find(offset) + 1; n < r.len() {
+			next = r.at(n).logical
+		}
+	}
+	segments := q.store.segments
+	q.store.mu.Unlock()
+	for _, g := range segments {
+		r, err := q.sealedRuns(g, false)
+		if err != nil {
+			return 0, err
+		}
+		if n := r.find(offset) + 1; n < r.len() {
+			return min(next, r.at(n).logical), nil
+		}
+	}
+	return next, nil
+}
+
+func (q *Queue) lost(offset int64) error {
+	return &CorruptError{File: q.store.path("log"), Reason: fmt.Sprintf("no index holds offset %d of %s-%d", offset, q.topic, q.partition)}
 }
 
 // emptySegment answers an offset in a virtual segment that holds no record: what a power cut took was all there was.
@@ -133,7 +172,7 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 		probe, r := mid, runs{}
 		for ; probe < hi; probe++ {
 			var err error
-			if r, err = q.sealedRuns(f.segments[probe]); err != nil {
+			if r, err = q.sealedRuns(f.segments[probe], hot); err != nil {
 				return err
 			}
 			if r.len() > 0 {
@@ -159,15 +198,26 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 	if err := q.emptySegment(offset); err != nil {
 		return err
 	}
-	return &CorruptError{File: q.store.path("log"), Reason: fmt.Sprintf("no index holds offset %d of %s-%d", offset, q.topic, q.partition)}
+	return q.lost(offset)
 }
 
-func (q *Queue) sealedRuns(g *segment) (runs, error) {
+// sealedRuns are the runs of the queue in a sealed segment. A damaged index is made again, but not on an event loop.
+func (q *Queue) sealedRuns(g *segment, hot bool) (runs, error) {
 	q.store.mu.Lock()
 	index := g.index
 	q.store.mu.Unlock()
 	if index == nil {
 		return runs{}, nil
+	}
+	r, err := index.lookup(q.id)
+	if err == nil {
+		return r, nil
+	}
+	if hot {
+		return runs{}, ErrCold
+	}
+	if index, err = q.store.healIndex(g, index); err != nil {
+		return runs{}, err
 	}
 	return index.lookup(q.id)
 }
@@ -197,10 +247,8 @@ func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot boo
 			}
 		}
 		*at = e.pos
-		if !hot {
-			if _, _, reason := frameAt(seg.bytes(e.pos - frameHeader)[:seg.end-(e.pos-frameHeader)], e.pos-frameHeader); reason != "" {
-				return f.damaged(s, dst, keep, e.pos, reason)
-			}
+		if reason := seg.checkRun(e, !hot); reason != "" {
+			return f.damaged(s, dst, keep, e.pos, reason)
 		}
 		run := seg.bytes(e.pos)[:e.bytes]
 		if i == f.n {
@@ -266,7 +314,7 @@ func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 	}
 	s.mu.Unlock()
 	for i := len(list) - 1; i >= 0; i-- {
-		r, err := q.sealedRuns(list[i])
+		r, err := q.sealedRuns(list[i], false)
 		if err != nil {
 			return 0, err
 		}

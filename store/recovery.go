@@ -99,6 +99,7 @@ func (s *Store) load() error {
 		return fmt.Errorf("no sound checkpoint: %w", err)
 	}
 	if prev {
+		c.clean = false // the log was written since
 		s.options.Log.Warn().Msg("the last checkpoint is damaged; going on from the one before")
 	}
 	bases, err := segmentBases(s.fs, s.options.Dir)
@@ -117,6 +118,7 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	s.verified = c.pos
 	if err := s.replay(c, tail); err != nil {
 		var corrupt *CorruptError
 		if !s.options.ReadOnly || !errors.As(err, &corrupt) {
@@ -181,50 +183,12 @@ func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err
 		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
 			continue
 		}
-		if s.options.ReadOnly {
-			return nil, fmt.Errorf("index of %s: %w; start the broker once to rebuild it", seg.name, err)
-		}
 		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
-		if err := s.rebuildIndex(seg); err != nil {
+		if seg.index, err = s.rebuildIndex(seg); err != nil {
 			return nil, err
 		}
 	}
 	return tail, nil
-}
-
-// rebuildIndex makes the index file of a sealed segment again.
-func (s *Store) rebuildIndex(seg *segment) error {
-	byQueue := map[uint32][]entry{}
-	add := func(queue uint32, e entry) { byQueue[queue] = append(byQueue[queue], e) }
-	for pos := seg.base; pos < seg.end; {
-		h, body, reason := frameAt(seg.bytes(pos), pos)
-		if reason == "end" {
-			break
-		}
-		if reason != "" {
-			return &CorruptError{File: seg.name, Offset: pos - seg.base, Reason: reason}
-		}
-		switch h.kind {
-		case kindMessage:
-			add(h.queue, entry{logical: h.logical, pos: pos + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)})
-		case kindPublish:
-			list, _ := parsePublishedRuns(body)
-			for _, r := range list {
-				add(r.queue, entry{logical: r.logical, pos: r.pos, time: h.time, bytes: r.bytes, count: r.count})
-			}
-		}
-		pos += align(int64(h.size))
-	}
-	var list []queueRuns
-	for q, r := range byQueue {
-		list = append(list, queueRuns{queue: q, runs: r})
-	}
-	if err := writeFile(s.fs, indexName(seg.name), encodeIndex(seg.base, list)); err != nil {
-		return err
-	}
-	var err error
-	seg.index, err = openIndex(s.fs, indexName(seg.name), seg.base)
-	return err
 }
 
 // replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage.
@@ -236,9 +200,12 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		}
 	}
 	pos := c.pos
+	if len(tail) == 0 && c.stored && !c.clean {
+		return s.missingSegment(pos)
+	}
 	for i, seg := range tail {
 		if seg.base != pos {
-			return s.broken(c, tail, i, pos, "a segment is missing here")
+			return s.missingSegment(pos)
 		}
 		s.open = seg
 		reason := ""
@@ -262,9 +229,16 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		}
 	}
 	for base := range missing {
-		return &CorruptError{File: segmentName(s.options.Dir, base), Reason: "the segment is missing, and nothing says that it was dropped"}
+		return s.missingSegment(base)
 	}
 	return nil
+}
+
+// missingSegment: a checkpoint is written after the segments that it needs have their names, and an empty segment keeps its name until
+// the next one takes it, so no crash loses one of these.
+func (s *Store) missingSegment(base int64) error {
+	return &CorruptError{File: segmentName(s.options.Dir, base), Reason: "the segment is missing, and nothing says that it was dropped. " +
+		"Nothing was changed. Restore the file, or see `metaq check --repair`"}
 }
 
 // apply does what a frame says.
@@ -300,7 +274,15 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 	case kindTrim:
 		q.trimLocked(h.logical)
 	case kindGap:
+		if h.logical < q.end {
+			return bad(fmt.Sprintf("%s-%d goes back from offset %d to %d", q.topic, q.partition, q.end, h.logical))
+		}
 		q.jumpLocked(h.logical)
+	case kindLost:
+		list, ok := parseLost(h, body)
+		if !ok || !s.applyLost(list) {
+			return bad("a lost frame that makes no sense")
+		}
 	case kindHidden:
 		s.addHiddenLocked(h.logical, publishedRun{queue: h.queue, bytes: uint32(len(body)), count: uint32(h.count), pos: h.pos + frameHeader})
 		s.observeIDs(body)
@@ -344,23 +326,11 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 		reason = "the log ends here, but there is something behind it"
 	}
 	samePower := c.bootID == s.options.BootID
-	survivors, safe := 0, int64(0)
-	for _, seg := range tail[i:] {
-		for p := align(max(pos, seg.base)); p+frameHeader <= seg.limit; p += frameAlign {
-			b := seg.bytes(p)
-			if le.Uint32(b) == 0 || int64(le.Uint64(b[24:])) != p {
-				continue
-			}
-			if h, _, bad := frameAt(b, p); bad == "" {
-				survivors++
-				safe = max(safe, h.flushed())
-			}
-		}
-	}
+	behind, safe := survivors(tail[i:], pos)
 	seg := tail[i]
-	if safe > pos || (survivors > 0 && samePower) {
+	if safe > pos || (behind > 0 && samePower) {
 		return &CorruptError{File: seg.name, Offset: pos - seg.base,
-			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, survivors)}
+			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, behind)}
 	}
 	if s.options.ReadOnly {
 		return nil
@@ -405,10 +375,7 @@ func (s *Store) begin(c *checkpoint) error {
 			continue
 		}
 		if seg.end == seg.base {
-			seg.close()
-			if err := s.fs.Remove(seg.name); err != nil {
-				return err
-			}
+			seg.close() // the new segment takes its name
 			continue
 		}
 		if err := s.sealRecovered(seg); err != nil {
@@ -468,7 +435,7 @@ func (s *Store) jumpGaps() error {
 			return err
 		}
 	}
-	if err := s.open.file.Sync(); err != nil {
+	if err := s.syncAll(append(s.unsynced, s.open), true); err != nil { // with very many queues the gaps fill a segment
 		return err
 	}
 	s.flushed.Store(s.appended)

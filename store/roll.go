@@ -207,10 +207,12 @@ func (s *Store) stopWriting() error {
 	}
 	s.sealAll()
 	if open.end == open.base {
+		// It keeps its name: that a segment is gone where the log goes on is always damage.
 		s.segments = s.segments[:len(s.segments)-1]
+		err := open.file.Truncate(0)
 		open.close()
-		if err := s.fs.Remove(open.name); err != nil {
-			return fmt.Errorf("remove the empty segment: %w", err)
+		if err != nil {
+			return fmt.Errorf("cut the empty segment: %w", err)
 		}
 	} else if err := s.sealOpen(open); err != nil {
 		return err

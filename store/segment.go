@@ -54,7 +54,7 @@ func segmentBases(fsys vfs.FS, dir string) ([]int64, error) {
 // openSegment maps an existing segment file whole.
 func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
 	name := segmentName(dir, base)
-	f, err := fsys.Open(name)
+	f, err := fsys.OpenRead(name)
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
@@ -79,6 +79,37 @@ func (g *segment) bytes(pos int64) []byte {
 		return nil
 	}
 	return g.mapping.Bytes()[pos-g.base:]
+}
+
+// records is a run of n bytes; none if it does not lie in the segment, because that was cut by somebody else.
+func (g *segment) records(pos, n int64) []byte {
+	if pos < g.base || pos+n > g.limit {
+		return nil
+	}
+	return g.bytes(pos)[:n]
+}
+
+// checkRun says what is wrong with the frame of a run, "" if nothing is. With sum it compares the checksum, which reads all of it.
+func (g *segment) checkRun(e entry, sum bool) string {
+	at := e.pos - frameHeader
+	if at < g.base || e.pos+int64(e.bytes) > g.limit {
+		return "the segment ends before it"
+	}
+	b := g.bytes(at)
+	if sum {
+		switch _, _, reason := frameAt(b, at); reason {
+		case "":
+		case "end":
+			return "there is nothing where a message should be"
+		default:
+			return reason
+		}
+	}
+	k := kind(b[8])
+	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
+		return "the frame is not the one that the index means"
+	}
+	return ""
 }
 
 // close drops the mappings. Nobody may be reading.

@@ -103,6 +103,9 @@ type Store struct {
 
 	files sync.Mutex // held while segment files are synced or closed
 
+	healing  sync.Mutex // held while a damaged index is replaced; before mu
+	verified int64      // log position from which on this process has written or checked the log itself; set once, at the start
+
 	// unmap: readers of mappings hold the read side; dropping a mapping takes the write side, only by TryLock.
 	unmap sync.RWMutex
 

@@ -1,0 +1,74 @@
+# Targets that carry a comment after two hashes are printed by `make help`.
+
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w -X github.com/metaq/metaq/server.Version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# How long one fuzz target runs, and how often one benchmark.
+FUZZTIME   ?= 30s
+BENCHCOUNT ?= 1
+# Kills of `make kill9`, megabytes of `make ship-logs`, seconds of each figure of `make bench-w1`.
+KILLS      ?= 200
+MEGABYTES  ?= 200
+SECONDS    ?= 10
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check vet fmt-check lint race fuzz bench bench-w1 cover kill9 ship-logs clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## one static binary at bin/metaq
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/metaq ./tools/metaq
+
+run: build ## start a broker in the foreground, on the defaults
+	./bin/metaq serve
+
+test: check ## format, vet, lint and all tests
+	$(GO) test ./...
+
+check: fmt-check vet lint
+
+fmt-check:
+	@files="$$(gofmt -l .)"; if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	GOOS=darwin $(GO) build ./client ./protocol ./tools/metaq
+	GOOS=windows $(GO) build ./client ./protocol ./tools/metaq
+
+lint: ## staticcheck, at the version this file names
+	$(GO) run $(STATICCHECK) ./...
+
+race: ## all tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "== $$target in $$(dirname "$$file")"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+		done; \
+	done
+
+bench: ## the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
+
+bench-w1: build ## puts, gets and end-to-end latency against a broker of its own
+	./scripts/bench-w1.sh $(SECONDS)
+
+cover: ## test coverage, by function and as cover.html
+	$(GO) test -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -1
+	$(GO) tool cover -html=cover.out -o cover.html
+
+kill9: ## kill -9 the broker KILLS (200) times under load, and count what is lost
+	$(GO) test -count=1 -v -timeout 60m -run TestKill9 ./test/crash -kills $(KILLS)
+
+ship-logs: build ## ship MEGABYTES (200) of this machine's log lines through a broker that is killed on the way
+	./scripts/ship-real-logs.sh $(MEGABYTES)
+
+clean: ## remove what was built
+	rm -rf bin cover.out cover.html
+	$(GO) clean -testcache

@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// httpSide is the second port: health, metrics, profiles.
+type httpSide struct {
+	listener net.Listener
+	server   *http.Server
+	ended    chan struct{}
+}
+
+// newHTTPSide listens and serves.
+func newHTTPSide(s *Server, addr string) (*httpSide, error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	h := &httpSide{listener: listener, ended: make(chan struct{}), server: &http.Server{
+		Handler: s.httpHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10,
+	}}
+	go func() {
+		defer close(h.ended)
+		if err := h.server.Serve(&limitedListener{Listener: listener, slots: make(chan struct{}, httpConns)}); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error().Err(err).Msg("the HTTP side has ended, the broker goes on")
+		}
+	}()
+	return h, nil
+}
+
+func (h *httpSide) stop(ctx context.Context) error {
+	err := h.server.Shutdown(ctx)
+	if err != nil {
+		h.server.Close()
+	}
+	<-h.ended
+	return err
+}
+
+func (s *Server) httpHandler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("/debug/pprof/", local(http.HandlerFunc(pprof.Index)))
+	mux.Handle("/debug/pprof/cmdline", local(http.HandlerFunc(pprof.Cmdline)))
+	mux.Handle("/debug/pprof/profile", local(http.HandlerFunc(pprof.Profile)))
+	mux.Handle("/debug/pprof/symbol", local(http.HandlerFunc(pprof.Symbol)))
+	mux.Handle("/debug/pprof/trace", local(http.HandlerFunc(pprof.Trace)))
+	return mux
+}
+
+// local serves only programs on the broker's own machine: profiles tell about memory and cost time.
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || !peer.Addr().Unmap().IsLoopback() {
+			http.Error(w, "only from the broker's own machine", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// healthz says that the process is alive and its loops turn.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+
+// lowDisk is the part of the disk that has to be free for the broker to be ready.
+const lowDisk = 0.02
+
+// readyz says whether the broker should be given work, and if not, why.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if reason := s.notReady(); reason != "" {
+		http.Error(w, reason, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (s *Server) notReady() string {
+	st := s.store.Stats()
+	switch {
+	case s.draining.Load():
+		return "the broker is stopping"
+	case st.Failed != nil:
+		return "the log takes no more writes: " + st.Failed.Error()
+	case st.TotalBytes > 0 && float64(st.FreeBytes) < lowDisk*float64(st.TotalBytes):
+		return fmt.Sprintf("the disk is nearly full: %d bytes of %d are free", st.FreeBytes, st.TotalBytes)
+	}
+	return ""
+}
+
+// limitedListener bounds the connections that are open at the same time; more wait in the kernel.
+type limitedListener struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	l.slots <- struct{}{}
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &limitedConn{Conn: nc, slots: l.slots}, nil
+}
+
+type limitedConn struct {
+	net.Conn
+	slots chan struct{}
+	once  sync.Once
+}
+
+func (c *limitedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { <-c.slots })
+	return err
+}

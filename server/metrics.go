@@ -1,0 +1,184 @@
+package server
+
+import (
+	"runtime"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+// collector makes the metrics from the counters when somebody asks, so that counting stays cheap.
+type collector struct{ server *Server }
+
+func newCollector(s *Server) collector { return collector{s} }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("metaq_"+name, help, labels, nil)
+}
+
+var (
+	descPutMessages  = desc("put_messages_total", "Messages stored, by topic.", "topic")
+	descPutBytes     = desc("put_bytes_total", "Bytes of data stored.")
+	descPutFailures  = desc("put_failures_total", "Puts that failed, by the code of the answer.", "code")
+	descGets         = desc("get_requests_total", "Answers to get, by what they held.", "result")
+	descGetBytes     = desc("get_bytes_total", "Bytes of messages given to consumers.")
+	descRequests     = desc("requests_total", "Commands, by verb.", "cmd")
+	descBadRequests  = desc("bad_requests_total", "Lines that were no command.")
+	descDuration     = desc("request_duration_seconds", "From reading a command to having its answer; the wait of a long poll is not part of it.", "cmd")
+	descFlush        = desc("flush_duration_seconds", "Time of the log's flushes to the disk.")
+	descFlushBatch   = desc("flush_batch_messages", "Messages a flush.")
+	descFirst        = desc("partition_first_offset_bytes", "First offset of a partition that can be read.", "topic", "partition")
+	descEnd          = desc("partition_end_offset_bytes", "Offset behind the last message of a partition that can be read.", "topic", "partition")
+	descLag          = desc("consumer_lag_bytes", "Bytes between what a group has committed and the end.", "group", "topic", "partition")
+	descConnections  = desc("connections", "Connections of clients.")
+	descAccepted     = desc("connections_accepted_total", "Connections that were let in.")
+	descRejected     = desc("connections_rejected_total", "Connections that were refused, by reason.", "reason")
+	descAcceptErrors = desc("accept_errors_total", "Errors of the listener.")
+	descOutbound     = desc("outbound_buffer_bytes", "Bytes of answers that wait for slow readers.")
+	descSlow         = desc("slow_consumers_closed_total", "Connections closed because they did not take their answers.")
+	descPanics       = desc("panics_total", "Commands that panicked.")
+	descIn           = desc("received_bytes_total", "Bytes received from clients.")
+	descOut          = desc("sent_bytes_total", "Bytes sent to clients.")
+	descFree         = desc("disk_free_bytes", "Free bytes of the file system of the log.")
+	descTotal        = desc("disk_size_bytes", "Size of the file system of the log.")
+	descSegments     = desc("segment_count", "Segments of the log.")
+	descQueues       = desc("partitions", "Partitions that were written.")
+	descPoisoned     = desc("partition_poisoned", "1 if the log takes no more writes after a failed one.")
+	descUnflushed    = desc("unflushed_bytes", "Bytes of the log that are not flushed yet.")
+	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
+	descReload       = desc("config_reload_success", "1 if the last reload of the configuration worked.")
+	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
+)
+
+// Describe sends nothing: the labels depend on the topics, so the collector is unchecked.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect is part of prometheus.Collector.
+func (k collector) Collect(out chan<- prometheus.Metric) {
+	k.collectCommands(out)
+	k.collectConnections(out)
+	k.collectStore(out)
+	k.collectTopics(out)
+	out <- gauge(descBuild, 1, Version, runtime.Version())
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func counter(d *prometheus.Desc, v int64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (k collector) collectCommands(out chan<- prometheus.Metric) {
+	s := k.server
+	out <- counter(descPutBytes, s.sum(func(n *counters) *atomic.Int64 { return &n.putBytes }))
+	for i, code := range failureCodes {
+		out <- counter(descPutFailures, s.sum(func(n *counters) *atomic.Int64 { return &n.failures[i] }), strconv.Itoa(int(code)))
+	}
+	out <- counter(descGets, s.sum(func(n *counters) *atomic.Int64 { return &n.hits }), "hit")
+	out <- counter(descGets, s.sum(func(n *counters) *atomic.Int64 { return &n.misses }), "empty")
+	out <- counter(descGets, s.sum(func(n *counters) *atomic.Int64 { return &n.moved }), "moved")
+	out <- counter(descGetBytes, s.sum(func(n *counters) *atomic.Int64 { return &n.getBytes }))
+	out <- counter(descBadRequests, s.sum(func(n *counters) *atomic.Int64 { return &n.badRequests }))
+	for v := protocol.VerbPut; v <= protocol.VerbOpen; v++ {
+		requests := s.sum(func(n *counters) *atomic.Int64 { return &n.requests[v] })
+		out <- counter(descRequests, requests, v.String())
+		if requests > 0 {
+			out <- s.duration(v)
+		}
+	}
+}
+
+// duration adds the histograms of a verb up.
+func (s *Server) duration(v protocol.Verb) prometheus.Metric {
+	var count, nanos int64
+	buckets := make(map[float64]uint64, len(bucketBounds))
+	for i := range len(bucketBounds) + 1 {
+		for j := range s.counts {
+			count += s.counts[j].durations[v].buckets[i].Load()
+		}
+		if i < len(bucketBounds) {
+			buckets[bucketBounds[i].Seconds()] = uint64(count)
+		}
+	}
+	for j := range s.counts {
+		nanos += s.counts[j].durations[v].nanos.Load()
+	}
+	return prometheus.MustNewConstHistogram(descDuration, uint64(count), float64(nanos)/1e9, buckets, v.String())
+}
+
+func (k collector) collectConnections(out chan<- prometheus.Metric) {
+	s := k.server
+	out <- gauge(descConnections, float64(s.admission.count()))
+	out <- counter(descAccepted, s.admission.accepted.Load())
+	for r := range reasons {
+		out <- counter(descRejected, s.admission.refused[r].Load(), r.String())
+	}
+	out <- counter(descAcceptErrors, s.admission.failed.Load())
+	out <- gauge(descOutbound, float64(s.outbound.Load()))
+	out <- counter(descSlow, s.sum(func(n *counters) *atomic.Int64 { return &n.slowClosed }))
+	out <- counter(descPanics, s.sum(func(n *counters) *atomic.Int64 { return &n.panics }))
+	out <- counter(descIn, s.sum(func(n *counters) *atomic.Int64 { return &n.bytesIn }))
+	out <- counter(descOut, s.sum(func(n *counters) *atomic.Int64 { return &n.bytesOut }))
+}
+
+func (k collector) collectStore(out chan<- prometheus.Metric) {
+	st := k.server.store.Stats()
+	out <- prometheus.MustNewConstSummary(descFlush, uint64(st.Flushes), st.FlushTime.Seconds(), nil)
+	out <- prometheus.MustNewConstSummary(descFlushBatch, uint64(st.Flushes), float64(st.Messages), nil)
+	out <- gauge(descFree, float64(st.FreeBytes))
+	out <- gauge(descTotal, float64(st.TotalBytes))
+	out <- gauge(descSegments, float64(st.Segments))
+	out <- gauge(descQueues, float64(st.Queues))
+	out <- gauge(descUnflushed, float64(st.Appended-st.Flushed))
+	out <- gauge(descTorn, float64(st.TornBytes))
+	poisoned := 0.0
+	if st.Failed != nil {
+		poisoned = 1
+	}
+	out <- gauge(descPoisoned, poisoned)
+	reload := 1.0
+	if k.server.reloadFailed.Load() {
+		reload = 0
+	}
+	out <- gauge(descReload, reload)
+}
+
+// otherTopics is the label of what is beyond the bounds on topics and partitions.
+const otherTopics = "(other)"
+
+func (k collector) collectTopics(out chan<- prometheus.Metric) {
+	s := k.server
+	var others, partitions int64
+	for i, t := range s.catalog.all() {
+		if i >= metricTopics {
+			others += t.counts.puts.Load()
+			continue
+		}
+		out <- counter(descPutMessages, t.counts.puts.Load(), string(t.name))
+		for _, q := range t.queues() {
+			if partitions++; partitions > metricQueues {
+				break
+			}
+			st := q.Stat()
+			part := strconv.Itoa(int(q.Partition()))
+			out <- gauge(descFirst, float64(st.Min), string(t.name), part)
+			out <- gauge(descEnd, float64(st.End), string(t.name), part)
+		}
+	}
+	if others > 0 {
+		out <- counter(descPutMessages, others, otherTopics)
+	}
+	for i, g := range s.store.GroupOffsets() {
+		if i >= metricQueues {
+			break
+		}
+		if q := s.store.Queue([]byte(g.Topic), g.Partition); q != nil {
+			out <- gauge(descLag, float64(max(q.Stat().End-g.Offset, 0)), string(g.Group), string(g.Topic), strconv.Itoa(int(g.Partition)))
+		}
+	}
+}

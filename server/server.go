@@ -1,0 +1,250 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/metaq/metaq/server/config"
+	"github.com/metaq/metaq/store"
+)
+
+// Server is a broker. Make one with New, then call Start, and Shutdown at the end also when Start has failed.
+type Server struct {
+	log       zerolog.Logger
+	acceptLog zerolog.Logger // throttled, like the next two
+	slowLog   zerolog.Logger
+	errorLog  zerolog.Logger
+
+	brokerID int
+	started  time.Time
+	store    *store.Store
+	catalog  *catalog
+	workers  *workerPool
+	engine   *engine
+
+	cfg       atomic.Pointer[config.Config]
+	limits    atomic.Pointer[limits]
+	admission *admission
+	fileRoom  atomic.Int64 // connections that the limit on file descriptors leaves room for
+	outbound  atomic.Int64 // bytes that wait for slow readers, as of the last tick
+	window    window
+
+	counts     [shards]counters
+	plainLoops atomic.Int64
+	plains     sync.WaitGroup
+	plainSet   plainSet
+
+	listener net.Listener
+	acceptor *acceptor
+	http     *httpSide
+	running  atomic.Bool
+	draining atomic.Bool
+	stopping chan struct{} // closed when Shutdown begins
+	house    sync.WaitGroup
+	done     chan error
+	shutdown sync.Once
+	stopErr  error
+}
+
+// New opens the store, which recovers what a crash has left and may take a while. Nobody is let in before Start.
+func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
+	s := &Server{
+		log: log, acceptLog: throttled(log), slowLog: throttled(log), errorLog: throttled(log),
+		brokerID: cfg.BrokerID, started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
+	}
+	s.cfg.Store(cfg)
+	s.limits.Store(newLimits(cfg))
+	st, err := store.Open(storeOptions(cfg, log))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", cfg.DataPath, err)
+	}
+	s.store = st
+	s.catalog = newCatalog(st, cfg)
+	s.workers = newWorkerPool(s)
+	s.admission = newAdmission(s)
+	s.window.reset(s.started, sample{})
+	s.countFiles()
+	return s, nil
+}
+
+// throttled logs at most some lines a second, so that a flood outside is not a flood in the log.
+func throttled(log zerolog.Logger) zerolog.Logger {
+	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second})
+}
+
+func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
+	return store.Options{
+		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
+		LogSegmentSize: cfg.LogSegmentSize, MaxUnflushed: cfg.MaxUnflushed,
+	}
+}
+
+func (s *Server) config() *config.Config { return s.cfg.Load() }
+
+// Start listens on both ports and returns when they answer.
+func (s *Server) Start() error {
+	if s.running.Swap(true) {
+		return ErrStarted
+	}
+	cfg := s.config()
+	var err error
+	if s.engine, err = newEngine(s); err != nil {
+		return err
+	}
+	if err := s.engine.start(); err != nil {
+		s.engine = nil
+		return err
+	}
+	s.workers.start()
+	if s.listener, err = net.Listen("tcp", net.JoinHostPort(cfg.BindAddress, strconv.Itoa(cfg.Port))); err != nil {
+		return fmt.Errorf("serverPort: %w", err)
+	}
+	if s.http, err = newHTTPSide(s, net.JoinHostPort(cfg.BindAddress, strconv.Itoa(cfg.HTTPPort))); err != nil {
+		return fmt.Errorf("HTTP port: %w", err)
+	}
+	s.acceptor = newAcceptor(s, s.listener)
+	go s.acceptor.run()
+	s.house.Go(s.keepHouse)
+	s.log.Info().Str("address", s.Addr()).Str("http", s.HTTPAddr()).Int("max_connections", s.maxConnections()).Msg("listening")
+	s.log.Info().Msg(cfg.LossWindow())
+	return nil
+}
+
+// Addr is the address that the broker listens on; "" before Start.
+func (s *Server) Addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
+
+// HTTPAddr is the address of health and metrics; "" before Start.
+func (s *Server) HTTPAddr() string {
+	if s.http == nil {
+		return ""
+	}
+	return s.http.listener.Addr().String()
+}
+
+func (s *Server) port() int {
+	if s.listener != nil {
+		if a, ok := s.listener.Addr().(*net.TCPAddr); ok {
+			return a.Port
+		}
+	}
+	return s.config().Port
+}
+
+// advertised is the address that clients are told.
+func (s *Server) advertised() string {
+	host := s.config().HostName
+	if host == "" {
+		if host, _ = os.Hostname(); host == "" {
+			host = "localhost"
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(s.port()))
+}
+
+// brokerName is the broker's name in the texts of answers.
+func (s *Server) brokerName() string { return "meta://" + s.advertised() }
+
+// maxConnections is the bound of the configuration, or what the limit on file descriptors leaves if that is less.
+func (s *Server) maxConnections() int {
+	most := int(s.fileRoom.Load())
+	if n := s.limits.Load().connections; n > 0 {
+		return min(n, most)
+	}
+	return most
+}
+
+// countFiles finds out how many connections the limit on file descriptors leaves room for. The log takes one or two a segment.
+func (s *Server) countFiles() {
+	files := fileLimit()
+	room := files - reserveFDs - 2*int64(s.store.Stats().Segments)
+	s.fileRoom.Store(max(room, files/4, 1))
+}
+
+// Done receives the reason when the broker has ended by itself. Shutdown still has to be called.
+func (s *Server) Done() <-chan error { return s.done }
+
+// keepHouse does what is due every second.
+func (s *Server) keepHouse() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var last int64
+	silent, n := 0, 0
+	for {
+		select {
+		case <-s.stopping:
+			return
+		case now := <-tick.C:
+			s.countFiles()
+			if n++; n%int(sampleTime/time.Second) == 0 {
+				s.takeSamples(now)
+			}
+			// The ticker of the loops ends with them. Counting instead of measuring, because the process may have been stopped.
+			if ticks := s.engine.ticks.Load(); ticks != last {
+				last, silent = ticks, 0
+			} else if silent++; silent == deadTicks {
+				s.done <- ErrEngine
+				return
+			}
+		}
+	}
+}
+
+// deadTicks is how many seconds without a tick say that the event loops have ended.
+const deadTicks = 10
+
+// Shutdown stops the broker in order: nobody is let in, commands that were read are answered, what waits for a message is answered at once,
+// connections are closed, the log is flushed. When ctx is done the rest is cut off; the log is closed in order all the same.
+// It may be called again and then returns the same.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.shutdown.Do(func() { s.stopErr = s.stop(ctx) })
+	return s.stopErr
+}
+
+func (s *Server) stop(ctx context.Context) (err error) {
+	s.draining.Store(true)
+	close(s.stopping)
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.acceptor != nil {
+		<-s.acceptor.done
+	}
+	if s.engine != nil {
+		s.eachLoop((*loop).drainAll)
+		select {
+		case <-s.admission.allGone():
+		case <-ctx.Done():
+			err = fmt.Errorf("%d connections were cut off: %w", s.admission.count(), ctx.Err())
+			s.eachLoop((*loop).closeAll)
+		}
+	}
+	s.workers.stop()
+	s.house.Wait()
+	if s.engine != nil {
+		err = errors.Join(err, s.engine.stop())
+	}
+	s.plains.Wait()
+	if s.http != nil {
+		err = errors.Join(err, s.http.stop(ctx))
+	}
+	return errors.Join(err, s.store.Close())
+}
+
+func (s *Server) eachLoop(fn func(*loop)) {
+	s.engine.each(fn)
+	s.plainSet.each(fn)
+}

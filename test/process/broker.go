@@ -1,0 +1,206 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	startBound = 60 * time.Second // recovery of a large log included
+	stopBound  = 60 * time.Second
+	pollEvery  = 2 * time.Millisecond
+	logShown   = 4 << 10 // bytes of the broker's log that a failed test prints
+)
+
+// Options say how a broker is started. The zero value is a broker on its defaults.
+type Options struct {
+	Config string   // text of the configuration file; "" = none
+	Data   string   // data directory; "" = a new one
+	Args   []string // more arguments of `metaq serve`
+}
+
+// A Broker is a running (or killed) metaq process. It is for one goroutine.
+type Broker struct {
+	Addr     string // the same after a restart
+	HTTPAddr string
+	Data     string
+	// Start is how long the last start took until both ports answered.
+	Start time.Duration
+
+	binary string
+	folder string
+	args   []string
+	cmd    *exec.Cmd
+	exited chan error // receives the end of cmd once
+	log    *os.File
+}
+
+// Start runs a broker on free ports and waits until it is ready. It is killed when the test ends.
+func Start(t testing.TB, o Options) *Broker {
+	t.Helper()
+	b := &Broker{binary: Binary(t), folder: t.TempDir(), Data: o.Data}
+	if b.Data == "" {
+		b.Data = filepath.Join(b.folder, "data")
+	}
+	b.args = append([]string{"serve", "--data", b.Data, "--ready-file", b.readyFile()}, o.Args...)
+	if o.Config != "" {
+		name := filepath.Join(b.folder, "server.ini")
+		if err := os.WriteFile(name, []byte(o.Config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		b.args = append(b.args, "--config", name)
+	}
+	log, err := os.Create(filepath.Join(b.folder, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.log = log
+	t.Cleanup(func() { b.cleanup(t) })
+	b.run(t, "0", "0")
+	return b
+}
+
+func (b *Broker) readyFile() string { return filepath.Join(b.folder, "ready") }
+
+// run starts the process and waits until it says that it is ready.
+func (b *Broker) run(t testing.TB, port, httpPort string) {
+	t.Helper()
+	if err := os.Remove(b.readyFile()); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	b.cmd = exec.Command(b.binary, append(b.args[:len(b.args):len(b.args)], "--port", port, "--http-port", httpPort)...)
+	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
+	if err := b.cmd.Start(); err != nil {
+		t.Fatalf("start the broker: %v", err)
+	}
+	exited := make(chan error, 1)
+	b.exited = exited
+	go func(cmd *exec.Cmd) { exited <- cmd.Wait() }(b.cmd)
+
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	bound := time.After(startBound)
+	for {
+		select {
+		case err := <-b.exited:
+			b.cmd = nil
+			t.Fatalf("the broker ended while it started: %v", err)
+		case <-bound:
+			t.Fatalf("the broker was not ready after %s", startBound)
+		case <-poll.C:
+			text, err := os.ReadFile(b.readyFile())
+			if err != nil {
+				continue
+			}
+			b.Start = time.Since(begin)
+			if err := b.readAddresses(string(text)); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+}
+
+// readAddresses reads the two lines of the ready file.
+func (b *Broker) readAddresses(text string) error {
+	b.Addr, b.HTTPAddr = "", ""
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "METAQ_BROKER":
+			b.Addr = value
+		case "METAQ_HTTP":
+			b.HTTPAddr = value
+		}
+	}
+	if b.Addr == "" || b.HTTPAddr == "" {
+		return fmt.Errorf("ready file %q: an address is missing", text)
+	}
+	return nil
+}
+
+func portOf(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
+
+// Kill ends the process as a crash does, kill -9, and waits until it is gone.
+func (b *Broker) Kill(t testing.TB) {
+	t.Helper()
+	if b.cmd == nil {
+		t.Fatal("the broker is not running")
+	}
+	if err := b.cmd.Process.Kill(); err != nil {
+		t.Fatalf("kill the broker: %v", err)
+	}
+	b.await(t)
+}
+
+// Stop asks the process to drain and end, and fails the test when it does not exit with 0.
+func (b *Broker) Stop(t testing.TB) {
+	t.Helper()
+	if b.cmd == nil {
+		t.Fatal("the broker is not running")
+	}
+	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatalf("stop the broker: %v", err)
+	}
+	if err := b.await(t); err != nil {
+		t.Fatalf("the broker did not stop in order: %v", err)
+	}
+}
+
+func (b *Broker) await(t testing.TB) error {
+	t.Helper()
+	select {
+	case err := <-b.exited:
+		b.cmd = nil
+		return err
+	case <-time.After(stopBound):
+		t.Fatalf("the broker did not end within %s", stopBound)
+		return nil
+	}
+}
+
+// Restart runs the broker again on the same ports and data, after Kill or Stop.
+func (b *Broker) Restart(t testing.TB) {
+	t.Helper()
+	if b.cmd != nil {
+		t.Fatal("the broker is still running")
+	}
+	b.run(t, portOf(b.Addr), portOf(b.HTTPAddr))
+}
+
+// Tool runs a metaq command against this broker and returns what it wrote to standard output.
+func (b *Broker) Tool(t testing.TB, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(b.binary, args...)
+	cmd.Env = append(os.Environ(), "METAQ_BROKER="+b.Addr)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("metaq %s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return stdout.String()
+}
+
+func (b *Broker) cleanup(t testing.TB) {
+	if b.cmd != nil {
+		// The process may have ended between the two calls; it is gone either way.
+		_ = b.cmd.Process.Kill()
+		<-b.exited
+	}
+	if t.Failed() {
+		text, _ := os.ReadFile(b.log.Name())
+		if len(text) > logShown {
+			text = text[len(text)-logShown:]
+		}
+		t.Logf("end of the broker's log:\n%s", text)
+	}
+	b.log.Close()
+}
