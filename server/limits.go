@@ -17,6 +17,7 @@ const (
 	maxLinger    = 16 << 20  // bytes that a peer may send after the end
 	lingerTime   = 2 * time.Second
 	resumeDelay  = 5 * time.Millisecond
+	stallTime    = 30 * time.Second // how long a peer may take nothing although answers wait for it
 	tickTime     = 250 * time.Millisecond
 	sweepTicks   = 4               // ticks in which every connection is looked at once
 	maxWait      = 5 * time.Minute // longest long poll
@@ -47,14 +48,14 @@ func newLimits(cfg *config.Config) *limits {
 	l := cfg.Limits
 	lim := &limits{
 		parse:       protocol.Limits{Line: l.MaxLine, Body: l.MaxMessage},
-		transfer:    l.MaxTransfer,
+		transfer:    int(cfg.MaxTransferSize),
 		inFlight:    l.MaxInFlight,
 		highWater:   l.MaxOutbound,
 		connections: l.MaxConnections,
 		perAddress:  l.MaxConnectionsPerAddress,
-		idle:        l.IdleTimeout,
-		partial:     l.PartialTimeout,
-		stall:       l.StallTimeout,
+		idle:        l.IdleTimeout(),
+		partial:     l.PartialCommandTimeout(),
+		stall:       stallTime,
 	}
 	// One answer may begin just below the high water mark, and one more may have been under way then.
 	lim.outbound = lim.highWater + 2*max(lim.transfer, lim.parse.Body+protocol.RecordHeader) + flushSize + maxScratch

@@ -62,7 +62,7 @@ func (c *conn) mayWait(opaque int32) bool {
 	if c.waiting < lim {
 		return true
 	}
-	c.answer(protocol.StatusUnavailable, opaque, fmt.Sprintf("%d commands of this connection are waiting, which is the limit (maxInFlight); read some answers first", lim))
+	c.answer(protocol.StatusUnavailable, opaque, fmt.Sprintf("%d commands of this connection are waiting, which is the limit (maxCommandsInFlight); read some answers first", lim))
 	return false
 }
 

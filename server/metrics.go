@@ -49,7 +49,6 @@ var (
 	descPoisoned     = desc("partition_poisoned", "1 if the log takes no more writes after a failed one.")
 	descUnflushed    = desc("unflushed_bytes", "Bytes of the log that are not flushed yet.")
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
-	descReload       = desc("config_reload_success", "1 if the last reload of the configuration worked.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
 )
 
@@ -141,11 +140,6 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 		poisoned = 1
 	}
 	out <- gauge(descPoisoned, poisoned)
-	reload := 1.0
-	if k.server.reloadFailed.Load() {
-		reload = 0
-	}
-	out <- gauge(descReload, reload)
 }
 
 // otherTopics is the label of what is beyond the bounds on topics and partitions.

@@ -19,7 +19,7 @@ func (c *conn) seek(l *loop, r *protocol.Request) {
 	}
 	s, opaque, millis := c.server, r.Opaque, r.Offset
 	c.enqueue(l, opaque, func(buf []byte) []byte {
-		offset, err := q.Seek(millis)
+		offset, err := q.SeekTime(millis)
 		if err != nil {
 			status, text := s.onWire(err)
 			return protocol.AppendResult(buf, status, opaque, text)

@@ -84,7 +84,7 @@ func throttled(log zerolog.Logger) zerolog.Logger {
 func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
-		LogSegmentSize: cfg.LogSegmentSize, MaxUnflushed: cfg.MaxUnflushed,
+		LogSegmentSize: cfg.LogSegmentSize,
 	}
 }
 
@@ -105,11 +105,13 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.workers.start()
-	if s.listener, err = net.Listen("tcp", net.JoinHostPort(cfg.BindAddress, strconv.Itoa(cfg.Port))); err != nil {
+	if s.listener, err = net.Listen("tcp", net.JoinHostPort(cfg.HostName, strconv.Itoa(cfg.Port))); err != nil {
 		return fmt.Errorf("serverPort: %w", err)
 	}
-	if s.http, err = newHTTPSide(s, net.JoinHostPort(cfg.BindAddress, strconv.Itoa(cfg.HTTPPort))); err != nil {
-		return fmt.Errorf("HTTP port: %w", err)
+	if cfg.HTTPPort >= 0 {
+		if s.http, err = newHTTPSide(s, net.JoinHostPort(cfg.HostName, strconv.Itoa(cfg.HTTPPort))); err != nil {
+			return fmt.Errorf("dashboardHttpPort: %w", err)
+		}
 	}
 	s.acceptor = newAcceptor(s, s.listener)
 	go s.acceptor.run()
@@ -127,7 +129,7 @@ func (s *Server) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// HTTPAddr is the address of health and metrics; "" before Start.
+// HTTPAddr is the address of health and metrics; "" before Start, or if there is none.
 func (s *Server) HTTPAddr() string {
 	if s.http == nil {
 		return ""

@@ -55,12 +55,12 @@ var keys = []key{
 
 	boolKey("autoCreateTopics", reloadable, "make a topic at the first put to it", func(c *Config) *bool { return &c.AutoCreateTopics }),
 	sizeKey("logSegmentSize", restart, "bytes of a segment file of the log; one more is preallocated", 1<<20, 1<<30, func(c *Config) *int64 { return &c.LogSegmentSize }),
-	intKey("maxMessageSize", restart, "bytes of the data of a message", 1<<10, 512<<20, func(c *Config) *int { return &c.Limits.MaxMessage }),
-	intKey("maxLineLength", restart, "bytes of a command line", 256, 64<<10, func(c *Config) *int { return &c.Limits.MaxLine }),
+	memoryKey("maxMessageSize", restart, "bytes of the data of a message", 1<<10, 512<<20, func(c *Config) *int { return &c.Limits.MaxMessage }),
+	memoryKey("maxLineLength", restart, "bytes of a command line", 256, 64<<10, func(c *Config) *int { return &c.Limits.MaxLine }),
 	intKey("maxConnections", reloadable, "connections in all; 0: as many as file descriptors allow", 0, 1<<20, func(c *Config) *int { return &c.Limits.MaxConnections }),
 	intKey("maxConnectionsPerAddress", reloadable, "connections of one address; 0: no bound", 0, 1<<20, func(c *Config) *int { return &c.Limits.MaxConnectionsPerAddress }),
 	intKey("maxCommandsInFlight", reloadable, "commands of a connection that wait for their answer", 1, 1<<20, func(c *Config) *int { return &c.Limits.MaxInFlight }),
-	intKey("maxOutboundBytes", reloadable, "bytes waiting for a client that reads slowly; it is not read from beyond that", 1<<16, 1<<30, func(c *Config) *int { return &c.Limits.MaxOutbound }),
+	memoryKey("maxOutboundBytes", reloadable, "bytes waiting for a client that reads slowly; it is not read from beyond that", 1<<16, 1<<30, func(c *Config) *int { return &c.Limits.MaxOutbound }),
 	durationKey("idleTimeout", reloadable, "how long a connection may be silent; 0: for ever", func(c *Config) *duration { return &c.Limits.idle }),
 	durationKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", func(c *Config) *duration { return &c.Limits.partial }),
 

@@ -43,6 +43,17 @@ func sizeKey(name string, c class, about string, low, high int64, at func(*Confi
 		get: func(cfg *Config) string { return strconv.FormatInt(*at(cfg), 10) }}
 }
 
+// memoryKey is a size that is held in memory.
+func memoryKey(name string, c class, about string, low, high int64, at func(*Config) *int) key {
+	return key{name: name, section: "system", class: c, about: about,
+		set: func(cfg *Config, v string) error {
+			n, err := parseSize(v, low, high)
+			*at(cfg) = int(n)
+			return err
+		},
+		get: func(cfg *Config) string { return strconv.Itoa(*at(cfg)) }}
+}
+
 func millisKey(name string, c class, about string, at func(*Config) *int) key {
 	return intKey(name, c, about, 1, 1<<31-1, at)
 }

@@ -56,7 +56,7 @@ func eventually(ts *testscript.TestScript, what string, done func() bool) {
 	}
 }
 
-// readyCommand is "ready FILE": it waits for the ready file of a broker and sets METAQ_BROKER and METAQ_HTTP from it.
+// readyCommand is "ready FILE": it waits for the ready file of a broker and sets METAQ_BROKER and HTTP_ADDRESS from it.
 func readyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready FILE")

@@ -25,7 +25,7 @@ import (
 const (
 	keyDataPath = "dataPath"
 	keyPort     = "serverPort"
-	keyHTTPPort = "httpPort"
+	keyHTTPPort = "dashboardHttpPort"
 )
 
 type serveOptions struct {
@@ -72,7 +72,7 @@ A broker that ends by itself exits with 1.`,
 	flags.StringVarP(&o.file, "config", "c", "", "configuration `FILE`; without one the defaults hold")
 	flags.StringVar(&o.data, "data", "", "`DIR` that holds the messages (key "+keyDataPath+")")
 	flags.IntVar(&o.port, "port", 8123, "port of the broker, 0 for any free one (key "+keyPort+")")
-	flags.IntVar(&o.httpPort, "http-port", 8120, "port of health and metrics, 0 for any free one (key "+keyHTTPPort+")")
+	flags.IntVar(&o.httpPort, "http-port", 8120, "port of health and metrics, 0 for any free one, -1 for none (key "+keyHTTPPort+")")
 	flags.StringArrayVar(&o.set, "set", nil, "set a configuration `KEY=VALUE`; may be given several times")
 	flags.BoolVar(&o.checkConfig, "check-config", false, "print every setting and where it came from, then exit")
 	flags.StringVar(&o.readyFile, "ready-file", "", "write the addresses to `FILE` when ready, remove it when stopping")
@@ -197,7 +197,7 @@ func (p *process) drain(sig os.Signal) error {
 		// Whoever waits for the file must not find it while nobody is let in any more.
 		os.Remove(p.options.readyFile)
 	}
-	p.log.Info().Stringer("signal", sig).Dur("at_most", p.options.drainTimeout).Msg("stopping: answering what is under way")
+	p.log.Info().Stringer("signal", sig).Stringer("at_most", p.options.drainTimeout).Msg("stopping: answering what is under way")
 	ctx, cancel := context.WithTimeout(context.Background(), p.options.drainTimeout)
 	defer cancel()
 	stopped := make(chan error, 1)
@@ -240,7 +240,7 @@ func (p *process) reload() {
 // writeReadyFile tells other programs that the broker answers, and where: two lines that a shell can read. The file
 // appears whole or not at all.
 func writeReadyFile(name, addr, httpAddr string) error {
-	text := fmt.Sprintf("%s=%s\nMETAQ_HTTP=%s\n", brokerEnv, addr, httpAddr)
+	text := fmt.Sprintf("%s=%s\nHTTP_ADDRESS=%s\n", brokerEnv, addr, httpAddr)
 	draft := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".new")
 	if err := os.WriteFile(draft, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("ready file: %w", err)

@@ -45,6 +45,10 @@ func pasteLines(addr string) string {
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
+	option := ""
+	if at := net.JoinHostPort(host, port); at != defaultBroker {
+		option = " -b " + at
+	}
 	return fmt.Sprintf(`
 The broker answers on %[1]s port %[2]s. Try it in another terminal:
 
@@ -58,10 +62,10 @@ The broker answers on %[1]s port %[2]s. Try it in another terminal:
 
 or with this tool:
 
-  metaq put greetings "hello world"
-  metaq get greetings -f
+  metaq put greetings "hello world"%[3]s
+  metaq get greetings -f%[3]s
 
 Ctrl-C stops it.
 
-`, host, port)
+`, host, port, option)
 }

@@ -1,0 +1,222 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// fill is a damaged place behind the checkpoint. A repair puts a frame of kind lost there, so that a start can go on behind it.
+type fill struct {
+	base     int64 // of its segment
+	from, to int64
+	make     bool // the segment's file is gone
+	exact    bool // what is lost is known
+	list     []goOn
+}
+
+// meetCheckpoint compares what was read with what the checkpoint says, and goes on with the latter.
+func (c *checker) meetCheckpoint() {
+	name := c.path(checkpointName)
+	if c.point != c.last {
+		name = c.path(checkpointPrev)
+	}
+	if c.at >= 0 && c.point == c.last && c.at != c.point.pos && !c.gapKnown {
+		n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: segmentName(c.Dir, c.at),
+			Reason: fmt.Sprintf("the log before the checkpoint ends at %d instead of %d", c.at, c.point.pos),
+			Action: "left as it is: reads of what is lost give an error, everything else is served"})
+		c.damage = n
+	}
+	for _, q := range c.point.queues {
+		end, known := c.ends[q.id]
+		switch {
+		case !known || end == q.end:
+		case end < q.end && c.damage >= 0:
+			c.lose(c.damage, q.id, end, q.end, -1)
+		default:
+			c.find(Finding{Severity: SeverityDamage, Area: AreaCheckpoint, File: name,
+				Reason: fmt.Sprintf("it says that %s goes on at offset %d, in the log it is %d", c.name(q.id), q.end, end),
+				Action: "left as it is. Restore the directory from a replica or a backup"})
+		}
+		c.ends[q.id] = q.end
+	}
+	c.damage, c.gapKnown = -1, false
+}
+
+// checkTail reads what a start reads, and judges a bad place as a start does.
+func (c *checker) checkTail(start int64) {
+	c.inTail = true
+	c.at = start
+	if len(c.tail) == 0 {
+		if c.point != nil && !c.point.clean {
+			c.missingTail(start, start+unknownSize)
+		}
+		return
+	}
+	if base := c.tail[0].base; base != start {
+		c.missingTail(start, base)
+	}
+	for i, g := range c.tail {
+		next := g.limit
+		last := i+1 == len(c.tail)
+		if !last {
+			next = c.tail[i+1].base
+		}
+		full := false
+		c.at = walkFrames(g, next, func(h header, body []byte) {
+			if c.torn >= 0 {
+				c.frameBehindTorn(h, body)
+				return
+			}
+			c.frame(g, h, body)
+		}, func(r region) {
+			if r.last && !last {
+				r.to, full = next, true
+			}
+			c.damagedTail(g, i, r)
+		})
+		if !last && c.at < next && !full {
+			c.damagedTail(g, i, region{from: c.at, to: next, reason: reasonBehindEnd})
+		}
+		if !last {
+			c.at = next
+		}
+		c.progress(len(c.bases) - len(c.tail) + i + 1)
+	}
+	c.finishFills()
+}
+
+// unknownSize stands for the size of a segment that is gone with everything behind it. Queues go on that far behind their end, so that
+// no offset is given twice.
+const unknownSize = 1 << 30
+
+// missingTail: the segment in which the log goes on is gone.
+func (c *checker) missingTail(from, to int64) {
+	n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: segmentName(c.Dir, from), Reason: "the segment is missing",
+		Action: "make one that says that its messages are lost; the queues go on behind them. Restore the file if you can", Fixable: true})
+	c.addFill(n, &fill{base: from, from: from, to: to, make: true})
+}
+
+func (c *checker) addFill(finding int, f *fill) {
+	c.damage = finding
+	c.spans = append(c.spans, span{f.from, f.to, finding})
+	c.fills = append(c.fills, f)
+	c.report.Findings[finding].fix = func() error { return c.fill(f) }
+	c.report.Findings[finding].Fixable = true
+}
+
+// damagedTail judges a bad place behind the checkpoint: a torn end, or damage. See Store.broken, whose rule it is.
+func (c *checker) damagedTail(g *segment, i int, r region) {
+	if c.torn >= 0 {
+		return
+	}
+	behind, safe := survivors(c.tail[i:], r.from)
+	samePower := c.point == nil || c.point.bootID == c.BootID
+	if safe <= r.from && (behind == 0 || !samePower) {
+		c.torn = c.find(Finding{Severity: SeverityNote, Area: AreaTail, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
+			Action: "a torn end, as a crash leaves it. The next start cuts it and keeps it in the folder aside"})
+		return
+	}
+	n := c.find(Finding{Severity: SeverityDamage, Area: AreaFrame, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
+		Action: fmt.Sprintf("put a frame there that says that something is lost; the %d sound frames behind it are kept. Restore the file if you can", behind)})
+	f := &fill{base: g.base, from: r.from, to: r.to}
+	c.addFill(n, f)
+	if h, ok := c.guess(g, r); ok {
+		end := h.logical + int64(h.size) - frameHeader
+		c.lose(n, h.queue, h.logical, end, int64(h.count))
+		f.exact, f.list = true, []goOn{{h.queue, end}}
+		c.ends[h.queue] = end
+	}
+}
+
+// frameBehindTorn counts what goes with a torn end.
+func (c *checker) frameBehindTorn(h header, body []byte) {
+	if h.kind == kindMessage {
+		c.lose(c.torn, h.queue, h.logical, h.logical+int64(len(body)), int64(h.count))
+	}
+}
+
+// made says whether the queue of a frame exists. If a queue's own frame is lost, the repair makes it, without its name.
+func (c *checker) made(h header) bool {
+	queue := h.queue
+	switch h.kind {
+	case kindMessage, kindTrim, kindGap, kindHidden:
+	case kindQueue:
+		queue-- // those before it exist
+	default:
+		return true
+	}
+	if int(queue) <= len(c.names) {
+		return true
+	}
+	if len(c.fills) == 0 || queue >= maxPartition {
+		return false
+	}
+	for id := uint32(len(c.names) + 1); id <= queue; id++ {
+		c.nameLost(id)
+		c.ends[id] = 0
+		c.fillHole(id, 0)
+		c.lose(c.damage, id, 0, 0, -1)
+	}
+	return true
+}
+
+func (c *checker) nameLost(queue uint32) {
+	if _, known := c.names[queue]; !known {
+		c.names[queue] = queueName{lostTopic, int32(queue)}
+	}
+}
+
+// fillHole lets a queue go on behind the last damaged place.
+func (c *checker) fillHole(queue uint32, logical int64) {
+	if len(c.fills) == 0 {
+		return
+	}
+	f := c.fills[len(c.fills)-1]
+	for i := range f.list {
+		if f.list[i].queue == queue {
+			f.list[i].logical = logical
+			return
+		}
+	}
+	f.list = append(f.list, goOn{queue, logical})
+}
+
+// finishFills: where it is not known what was lost, it may have been the last messages of any queue that has none behind. Those queues
+// go on further up too, so that an offset never gives two different messages.
+func (c *checker) finishFills() {
+	var last *fill
+	total := int64(0)
+	for _, f := range c.fills {
+		if !f.exact {
+			last = f
+			total += f.to - f.from
+		}
+	}
+	if last == nil {
+		return
+	}
+	var list []goOn
+	for _, queue := range slices.Sorted(maps.Keys(c.names)) {
+		if c.seen[queue] < last.to {
+			list = append(list, goOn{queue, c.ends[queue] + total})
+		}
+	}
+	if lostSize(len(last.list)+len(list)) <= last.to-last.from {
+		last.list = append(last.list, list...)
+		return
+	}
+	n := len(c.spans) - 1
+	if c.torn >= 0 {
+		c.at = c.tornAt
+	}
+	end := &fill{base: c.tail[len(c.tail)-1].base, from: c.at, to: c.at + align(lostSize(len(list))), exact: true, list: list}
+	finding := c.spans[n].finding
+	fix := c.report.Findings[finding].fix
+	c.report.Findings[finding].fix = func() error {
+		if err := fix(); err != nil {
+			return err
+		}
+		return c.fill(end)
+	}
+}
