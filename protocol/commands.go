@@ -96,7 +96,7 @@ func (ln *line) parseTransaction(req *Request) {
 	}
 	req.Opaque = ln.takeOpaque(ln.n - 1)
 	req.TxKey, req.Session, req.TxType = ln.words[1], ln.words[2], ln.words[3]
-	if !validTxKey(req.TxKey) && string(req.TxKey) != "null" {
+	if !validTxKey(req.TxKey) {
 		ln.fail("key", fmt.Sprintf("%.40q is not TX:session:number, XID:format:gtrid:bqual:qualifier or null", req.TxKey))
 	}
 	known := false
@@ -116,14 +116,29 @@ func (ln *line) parseTransaction(req *Request) {
 	}
 }
 
+// validTxKey checks the form of a transaction's key: TX:session:number, XID:format:gtrid:bqual:qualifier with two words in hex, or null.
 func validTxKey(key []byte) bool {
-	switch {
-	case bytes.HasPrefix(key, []byte("TX:")):
-		return bytes.Count(key, []byte(":")) >= 2
-	case bytes.HasPrefix(key, []byte("XID:")):
-		return bytes.Count(key, []byte(":")) >= 4
+	if rest, ok := bytes.CutPrefix(key, []byte("TX:")); ok {
+		i := bytes.LastIndexByte(rest, ':') // a session may contain colons
+		return i > 0 && isNumber(rest[i+1:])
 	}
-	return false
+	rest, ok := bytes.CutPrefix(key, []byte("XID:"))
+	if !ok {
+		return string(key) == "null"
+	}
+	format, rest, _ := bytes.Cut(rest, []byte(":"))
+	global, rest, _ := bytes.Cut(rest, []byte(":"))
+	branch, qualifier, ok := bytes.Cut(rest, []byte(":"))
+	return ok && isNumber(format) && isHex(global) && isHex(branch) && len(qualifier) > 0
+}
+
+func isHex(word []byte) bool {
+	for _, c := range word {
+		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F') {
+			return false
+		}
+	}
+	return true
 }
 
 // parseWithBody reads a put or a sync whose line ends at lineEnd in b. The body is looked for only once the line says how long it is; a bad line
@@ -140,17 +155,19 @@ func (l Limits) parseWithBody(ln *line, b []byte, lineEnd int, req *Request) (in
 		ok = ok && len(ln.words[i]) > 0
 	}
 	if ln.n < 4 || !ok {
-		err := &SyntaxError{Verb: ln.verb, Field: "length", Opaque: ln.opaque, Fatal: true,
-			Reason: fmt.Sprintf("%.40q is not a number from 0 to %d, so the end of the data is not known; expected: %s", ln.words[3], l.Body, usages[ln.verb])}
-		req.Verb = VerbNone
-		return lineEnd, err
+		reason := "is missing"
+		if ln.n >= 4 {
+			reason = fmt.Sprintf("%.40q is not a number from 0 to %d with single spaces before it", ln.words[3], l.Body)
+		}
+		return lineEnd, &SyntaxError{Verb: ln.verb, Field: "length", Opaque: ln.opaque, Fatal: true,
+			Reason: fmt.Sprintf("%s, so the end of the data is not known; expected: %s", reason, usages[ln.verb])}
 	}
 	if length > int64(l.Body) {
 		return lineEnd, &SyntaxError{Verb: ln.verb, Field: "length", Opaque: ln.opaque, Fatal: true,
 			Reason: fmt.Sprintf("%d is more than %d bytes, which is the limit (maxMessageSize)", length, l.Body)}
 	}
 	if int64(len(b)-lineEnd) < length {
-		req.Verb = VerbNone
+		req.Verb = VerbNone // blank lines before the command stay, too: they are read again with it
 		return 0, nil
 	}
 	n := lineEnd + int(length)
@@ -165,7 +182,10 @@ func (l Limits) parseWithBody(ln *line, b []byte, lineEnd int, req *Request) (in
 // ends with a bare LF was typed by a person, who may leave it out.
 func (ln *line) parsePut(req *Request, typed bool) {
 	switch {
-	case ln.n == 5 && typed:
+	case ln.n == 5:
+		if !typed {
+			ln.fail("opaque", "is missing, which only a line that ends with a bare LF may leave out; expected: "+usages[ln.verb])
+		}
 	case ln.n == 6:
 		req.Opaque = ln.takeOpaque(5)
 	case ln.n == 7:
@@ -183,7 +203,7 @@ func (ln *line) parsePut(req *Request, typed bool) {
 		ln.usage(8)
 		return
 	}
-	if req.TxKey != nil && !validTxKey(req.TxKey) && string(req.TxKey) != "null" {
+	if req.TxKey != nil && !validTxKey(req.TxKey) {
 		ln.fail("transaction", fmt.Sprintf("%.40q is neither a checksum nor a transaction key", req.TxKey))
 	}
 	req.Topic, req.Partition, req.Flag = ln.topic(1), ln.int32(2, "partition"), ln.int32(4, "flag")

@@ -67,7 +67,7 @@ func AppendPut(dst []byte, topic Topic, partition, flag int32, body []byte, opaq
 	return append(appendEnd(dst, opaque), body...)
 }
 
-// AppendGet appends a get. With waitMs >= 0 the broker waits for so many milliseconds if there is nothing (its feature "longpoll").
+// AppendGet appends a get. The group may be any word: without space, CR and LF. With waitMs >= 0 the broker waits for so many milliseconds if there is nothing (its feature "longpoll").
 func AppendGet(dst []byte, topic Topic, group string, partition int32, offset int64, maxSize, waitMs, opaque int32) []byte {
 	dst = appendPlace(dst, "get ", topic, group, partition)
 	dst = appendWord(dst, offset)
@@ -121,7 +121,7 @@ func AppendStats(dst []byte, item string, opaque int32) []byte {
 	return appendEnd(append(append(dst, "stats "...), item...), opaque)
 }
 
-// AppendHelp appends the question for the help on a verb, "" for the list.
+// AppendHelp appends the question for the help on a verb, "" for the list. The verb must be a word.
 func AppendHelp(dst []byte, verb string, opaque int32) []byte {
 	return appendEnd(append(append(dst, "help "...), verb...), opaque)
 }

@@ -17,6 +17,9 @@ const FlagAttribute = 1
 // ErrChecksum is returned for a stored message whose data do not match their checksum.
 var ErrChecksum = errors.New("protocol: the message does not match its checksum")
 
+// ErrLength is returned for bytes that cannot begin a stored message: the length is a signed number of 32 bits, and this one is negative.
+var ErrLength = errors.New("protocol: the length of the message is negative")
+
 // Message is a stored message. Data is a view and includes the attribute.
 type Message struct {
 	ID   int64
@@ -44,8 +47,12 @@ func MessageSize(b []byte) int64 {
 	return RecordHeader + int64(binary.BigEndian.Uint32(b))
 }
 
-// DecodeMessage reads the stored message that begins b. size is what it takes of b; 0 without an error says that b holds only a part of it.
+// DecodeMessage reads the stored message that begins b. size is what it takes of b; 0 without an error says that b holds only a part of
+// it. With ErrChecksum the size is set, so that a reader can go on behind the message; with ErrLength it is 0.
 func DecodeMessage(b []byte) (m Message, size int, err error) {
+	if len(b) > 0 && b[0] >= 0x80 {
+		return Message{}, 0, ErrLength
+	}
 	if len(b) < RecordHeader || int64(len(b)) < MessageSize(b) {
 		return Message{}, 0, nil
 	}

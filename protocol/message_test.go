@@ -42,13 +42,32 @@ func TestMessage_Examples(t *testing.T) {
 	}
 }
 
+func TestDecodeMessage_Damage(t *testing.T) {
+	b := AppendMessage(nil, 1, 0, []byte("hello"))
+	b[len(b)-1] ^= 1
+	if _, size, err := DecodeMessage(b); size != len(b) || !errors.Is(err, ErrChecksum) {
+		t.Errorf("a changed byte: %d, %v", size, err)
+	}
+	b[0] = 0x80
+	if _, size, err := DecodeMessage(b); size != 0 || !errors.Is(err, ErrLength) {
+		t.Errorf("a negative length: %d, %v", size, err)
+	}
+	b[0] = 0x7f
+	if _, size, err := DecodeMessage(b); size != 0 || err != nil {
+		t.Errorf("a length of 2 GB: %d, %v", size, err)
+	}
+	if n := MessageSize(b); n != 0x7f000000+5+RecordHeader {
+		t.Errorf("its size is %d", n)
+	}
+}
+
 func FuzzMessageDecode(f *testing.F) {
 	f.Add(AppendMessage(nil, 1, 1, AppendAttribute(nil, "abc", []byte("hello"))))
 	f.Add(make([]byte, 20))
 	f.Add([]byte("\xff\xff\xff\xff0000000000000000"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		m, size, err := DecodeMessage(in)
-		if size < 0 || size > len(in) || err != nil && !errors.Is(err, ErrChecksum) {
+		if size < 0 || size > len(in) || err != nil && !errors.Is(err, ErrChecksum) && !errors.Is(err, ErrLength) {
 			t.Fatalf("%x: size %d, %v", in, size, err)
 		}
 		if size == 0 || err != nil {
@@ -57,6 +76,9 @@ func FuzzMessageDecode(f *testing.F) {
 		if again := AppendMessage(nil, m.ID, m.Flag, m.Data); !bytes.Equal(again[:4], in[:4]) || !bytes.Equal(again[8:], in[8:size]) {
 			t.Fatalf("%x became %x", in[:size], again)
 		}
-		m.Attribute()
+		if attribute, payload, err := m.Attribute(); err == nil && m.Flag&FlagAttribute != 0 &&
+			!bytes.Equal(AppendAttribute(nil, string(attribute), payload), m.Data) {
+			t.Fatalf("%x: attribute %x, payload %x", m.Data, attribute, payload)
+		}
 	})
 }

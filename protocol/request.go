@@ -61,7 +61,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s: %s %s", e.Verb, e.Field, e.Reason)
 }
 
-// maxWords bounds the words of a line that are looked at; the longest command has 8. What follows is ignored, or is one too many.
+// maxWords bounds the words of a line that are kept; the longest command has 8. What follows is ignored, or is one too many.
 const maxWords = 10
 
 // line is a command line split at single spaces.
@@ -73,16 +73,21 @@ type line struct {
 	err    *SyntaxError // the first thing that was wrong
 }
 
-// Parse reads the command that begins b, after blank lines. n is what it used of b; 0 without an error says that more bytes are needed,
-// and if b holds nothing but blank lines they are used and req.Verb is VerbNone. With a *SyntaxError that is not Fatal, n is the bytes
-// of the bad command, the body of a put included. It never looks beyond b, and allocates only for an error.
+// Parse reads the command that begins b, after blank lines. n is what it used of b; 0 without an error says that more bytes are needed.
+// If b holds a blank line and then nothing whole, the blank line is used and req.Verb is VerbNone.
+//
+// An error is a *SyntaxError, and what req holds then means nothing. If it is not Fatal, n is the bytes of the bad command, the body of
+// a put included, and the next command begins behind them; the error comes once all of them are there, so that nothing is answered
+// twice. A fatal error comes as soon as it is known: a declared length beyond the limit before a byte of the body is.
+//
+// Parse never looks beyond b and allocates only for an error.
 func (l Limits) Parse(b []byte, req *Request) (n int, err error) {
 	req.Verb = VerbNone
 	start := blank(b)
 	end := bytes.IndexByte(b[start:min(len(b), start+l.Line+2)], '\n')
 	if end < 0 {
 		if len(b)-start > l.Line+1 {
-			return len(b), &SyntaxError{Reason: fmt.Sprintf("the line has more than %d bytes, which is the limit (maxLineLength)", l.Line), Opaque: NoOpaque, Fatal: true}
+			return len(b), l.overLong()
 		}
 		return start, nil
 	}
@@ -92,13 +97,16 @@ func (l Limits) Parse(b []byte, req *Request) (n int, err error) {
 	}
 	n = start + end + 1
 	if len(text) > l.Line {
-		return n, &SyntaxError{Reason: fmt.Sprintf("the line has more than %d bytes, which is the limit (maxLineLength)", l.Line), Opaque: NoOpaque, Fatal: true}
+		return n, l.overLong()
 	}
 	var ln line
 	ln.split(text)
+	ln.verb = ParseVerb(ln.words[0])
 	*req = Request{Verb: ln.verb, Wait: -1, Opaque: NoOpaque}
 	if ln.verb == VerbNone {
-		req.Verb = VerbNone
+		if ln.n == 1 && len(ln.words[0]) == 0 {
+			return n, nil // spaces only
+		}
 		return n, &SyntaxError{Reason: fmt.Sprintf("unknown command %.40q; type help for the list", ln.words[0]), Opaque: ln.lastOpaque()}
 	}
 	if ln.verb == VerbPut || ln.verb == VerbSync {
@@ -109,6 +117,10 @@ func (l Limits) Parse(b []byte, req *Request) (n int, err error) {
 		return n, ln.err
 	}
 	return n, nil
+}
+
+func (l Limits) overLong() error {
+	return &SyntaxError{Reason: fmt.Sprintf("the line has more than %d bytes, which is the limit (maxLineLength)", l.Line), Opaque: NoOpaque, Fatal: true}
 }
 
 // blank is how many bytes at the beginning of b are empty lines.
@@ -141,13 +153,15 @@ func (ln *line) split(text []byte) {
 		ln.n++
 		text = text[i+1:]
 	}
-	ln.verb = ParseVerb(ln.words[0])
 	ln.opaque = NoOpaque
 }
 
 // lastOpaque guesses the opaque of a command that cannot be read: its last word, if that is a number.
 func (ln *line) lastOpaque() int32 {
-	if v, ok := parseInt(ln.words[ln.n-1], math.MinInt32, math.MaxInt32); ok && ln.n > 1 {
+	if ln.n == 1 || ln.n == maxWords {
+		return NoOpaque // there is none, or it is not among the words that were kept
+	}
+	if v, ok := parseInt(ln.words[ln.n-1], math.MinInt32, math.MaxInt32); ok {
 		return int32(v)
 	}
 	return NoOpaque
@@ -161,16 +175,18 @@ func (ln *line) fail(field, reason string) {
 
 // usage is the sentence for a wrong number of words. With more than most of them the last is taken for the opaque, with fewer none is.
 func (ln *line) usage(most int) {
+	wrong := "too few"
 	if ln.n > most {
+		wrong = "too many"
 		ln.opaque = ln.lastOpaque()
 	}
-	ln.fail("", fmt.Sprintf("%d words do not fit; expected: %s", ln.n, usages[ln.verb]))
+	ln.fail("", fmt.Sprintf("%s words; expected: %s", wrong, usages[ln.verb]))
 }
 
 var usages = [...]string{
 	VerbPut:         "put topic partition length flag [checksum] [transaction] [opaque], then length bytes",
-	VerbGet:         "get topic group partition offset maxSize [waitMs] [opaque]",
-	VerbOffset:      "offset topic group partition offset opaque",
+	VerbGet:         "get topic group partition offset maxSize [[waitMs] opaque]",
+	VerbOffset:      "offset topic group partition offset [opaque]",
 	VerbStats:       "stats [item [opaque]]",
 	VerbVersion:     "version [opaque]",
 	VerbQuit:        "quit",

@@ -1,7 +1,9 @@
 package protocol
 
 import (
+	"bytes"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -38,7 +40,8 @@ func TestParseResponse(t *testing.T) {
 	if err != nil || !r.Value || r.Opaque != 9 || string(r.Body) != "bytes" || n != len("value 5 9\r\nbytes") {
 		t.Fatalf("%+v %v", r, err)
 	}
-	for _, bad := range []string{"HTTP/1.1 200 OK\r\n", "value x 1\r\n", "result 200 5\r\n", "result 200 -1 1\r\n", "value 101 1\r\n", "\r\n"} {
+	for _, bad := range []string{"HTTP/1.1 200 OK\r\n", "value x 1\r\n", "result 200 5\r\n", "result 200 -1 1\r\n", "value 101 1\r\n", "\r\n", "value 9999999999999 1\r\n", "result 200 5 2147483648\r\n", "result 99 5 1\r\n", "value 5 1 1\r\n",
+		strings.Repeat("x", 128)} {
 		if _, err := ParseResponse([]byte(bad), 100, &r); !errors.Is(err, ErrResponse) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -54,6 +57,27 @@ func FuzzParseResponse(f *testing.F) {
 		if n < 0 || n > len(in) || err != nil && n != 0 {
 			t.Fatalf("%q: %d, %v", in, n, err)
 		}
-		ParsePutResult(in)
+		if n > 0 {
+			again := AppendResultBytes(nil, r.Status, r.Opaque, r.Body)
+			if r.Value {
+				again = append(AppendValueHeader(nil, len(r.Body), r.Opaque), r.Body...)
+			}
+			var s Response
+			if m, err := ParseResponse(again, 1<<20, &s); m != len(again) || err != nil || s.Value != r.Value || s.Status != r.Status || s.Opaque != r.Opaque || !bytes.Equal(s.Body, r.Body) {
+				t.Fatalf("%q became %q: %d, %v", in, again, m, err)
+			}
+			if m, err := ParseResponse(bytes.Clone(in[:n]), 1<<20, &s); m != n || err != nil {
+				t.Fatalf("%q cut at its end: %d, %v", in, m, err)
+			}
+		}
+		if id, partition, offset, err := ParsePutResult(in); err == nil {
+			again := AppendPutResult(nil, 1, id, partition, offset)
+			if _, err := ParseResponse(again, 1<<20, &r); err != nil {
+				t.Fatalf("%q: %v", again, err)
+			}
+			if i, p, o, err := ParsePutResult(r.Body); i != id || p != partition || o != offset || err != nil {
+				t.Fatalf("%q became %q", in, r.Body)
+			}
+		}
 	})
 }

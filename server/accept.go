@@ -180,7 +180,11 @@ func (a *acceptor) take(nc net.Conn) {
 		a.refuse(nc, text)
 		return
 	}
-	if err := s.engine.enroll(nc, c); err != nil {
+	err := s.engine.enroll(nc, c)
+	if err == nil && c.loop.Load() == nil {
+		err = errNotPolled // gnet does not tell
+	}
+	if err != nil {
 		s.admission.leave(c.remote)
 		s.admission.failed.Add(1)
 		if outOfFiles(err) {

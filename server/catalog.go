@@ -155,6 +155,15 @@ func (k *catalog) all() []*topic {
 	return list
 }
 
+// each calls fn for every topic, in no order.
+func (k *catalog) each(fn func(*topic)) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, t := range k.topics {
+		fn(t)
+	}
+}
+
 // target finds the partition of a put and makes it if this is the first one. partition -1 draws one. The error is a *refusal with the cause only,
 // or an error of the store.
 func (k *catalog) target(name []byte, partition int32) (t *topic, q *store.Queue, p int32, err error) {

@@ -49,7 +49,7 @@ type conn struct {
 	topic *topic // the one that the last command named
 
 	input     time.Time // last time that bytes came in
-	partial   time.Time // since when rest holds the beginning of a command; zero if it does not
+	partial   time.Time // since when rest holds the beginning of one command; zero if it does not
 	stalled   time.Time // since when the peer has taken nothing although bytes wait for it; zero if none wait
 	lastOut   int       // what Buffered said at the last check
 	lingering time.Time // since when the connection waits for the peer to close
@@ -112,17 +112,8 @@ func (c *conn) resume() {
 
 // settle looks at what is left over after a pass.
 func (c *conn) settle() {
-	switch {
-	case c.closed:
-	case len(c.rest) == 0:
-		c.partial = time.Time{}
-		if cap(c.rest) > maxScratch {
-			c.rest = nil
-		}
-	case !c.paused && c.partial.IsZero():
-		c.partial = c.input
-	case c.paused:
-		c.partial = time.Time{}
+	if len(c.rest) == 0 && cap(c.rest) > maxDue {
+		c.rest = nil
 	}
 	if c.eof && !c.paused {
 		c.drain()
@@ -158,7 +149,7 @@ func (c *conn) pass(b []byte) (left []byte) {
 	l := c.loop.Load()
 	defer func() {
 		if r := recover(); r != nil {
-			c.panicked(r)
+			c.panicked(l.request.Verb, l.request.Opaque, r)
 		}
 	}()
 	c.paused = false
@@ -188,8 +179,13 @@ func (c *conn) pass(b []byte) (left []byte) {
 	}
 	l.commit(c)
 	c.flush()
-	if c.ending || c.closed {
+	switch {
+	case c.ending || c.closed:
 		return nil
+	case used == len(b) || c.paused:
+		c.partial = time.Time{}
+	case used > 0 || c.partial.IsZero():
+		c.partial = l.began
 	}
 	return b[used:]
 }
@@ -378,11 +374,11 @@ func (c *conn) check(now time.Time) {
 	c.finish()
 	switch {
 	case c.closed:
-	case c.shut && now.Sub(c.lingering) > lingerTime:
+	case c.shut && (now.Sub(c.lingering) > lingerTime || c.server.draining.Load()):
 		c.sock.Close()
 	case !c.stalled.IsZero() && now.Sub(c.stalled) > lim.stall:
 		c.slow("it has taken no answer for " + lim.stall.String())
-	case !c.partial.IsZero() && !c.ending && now.Sub(c.partial) > lim.partial:
+	case !c.partial.IsZero() && !c.ending && now.Sub(c.partial) > lim.partial+time.Duration(len(c.rest)/minRate)*time.Second:
 		c.loop.Load().counts.timeouts.Add(1)
 		c.write(protocol.AppendResult(nil, protocol.StatusTimeout, protocol.NoOpaque,
 			"The command was not complete after "+lim.partial.String()+", the connection is closed"))

@@ -54,16 +54,18 @@ func (c *conn) dispatch(l *loop, r *protocol.Request) {
 
 // panicked ends a connection whose command has panicked: the command and the puts that were collected with it are answered, the log has
 // the stack, and every other connection goes on.
-func (c *conn) panicked(cause any) {
+func (c *conn) panicked(verb protocol.Verb, opaque int32, cause any) {
 	l := c.loop.Load()
 	l.counts.panics.Add(1)
-	c.server.log.Error().Str("panic", fmt.Sprint(cause)).Stringer("command", l.request.Verb).Stringer("peer", c.remote).
+	c.server.log.Error().Str("panic", fmt.Sprint(cause)).Stringer("command", verb).Stringer("peer", c.remote).
 		Bytes("stack", debug.Stack()).Msg("a command panicked, its connection is closed")
+	answered := false
 	for _, p := range l.puts {
+		answered = answered || p.opaque == opaque
 		l.out = protocol.AppendResult(l.out, protocol.StatusError, p.opaque, internalError)
 	}
-	if n := len(l.puts); l.request.Verb != protocol.VerbPut || n == 0 || l.puts[n-1].opaque != l.request.Opaque {
-		l.out = protocol.AppendResult(l.out, protocol.StatusError, l.request.Opaque, internalError)
+	if verb != protocol.VerbPut || !answered {
+		l.out = protocol.AppendResult(l.out, protocol.StatusError, opaque, internalError)
 	}
 	l.tally.drop()
 	l.resetBatch()

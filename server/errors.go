@@ -14,6 +14,8 @@ var (
 	ErrStarted = errors.New("the server was started before")
 	// ErrEngine is sent to Done when the event loops have ended by themselves.
 	ErrEngine = errors.New("the event loops have ended")
+
+	errNotPolled = errors.New("the socket could not be added to an event loop")
 )
 
 // refusal is an error with the code that it has on the wire.

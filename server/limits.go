@@ -14,6 +14,7 @@ const (
 	joinLimit    = 32 << 10  // up to here the rest of a read is copied in front of the next one; beyond, it grows in place
 	maxScratch   = 4 << 20   // a loop's buffer larger than this is not kept
 	maxDue       = 16 << 10  // a connection's buffer larger than this is not kept, and larger late answers are not copied together
+	minRate      = 4 << 10   // bytes a second at which a large command may come without running out of time
 	maxLinger    = 16 << 20  // bytes that a peer may send after the end
 	lingerTime   = 2 * time.Second
 	resumeDelay  = 5 * time.Millisecond

@@ -90,6 +90,12 @@ func (p *longPoll) run(l *loop) {
 	if c.closed {
 		return
 	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.panicked(protocol.VerbGet, p.get.opaque, r)
+			c.finish()
+		}
+	}()
 	p.forget()
 	if i := slices.Index(c.polls, p); i >= 0 {
 		c.polls = slices.Delete(c.polls, i, i+1)

@@ -19,8 +19,9 @@ func (s *Server) servePlain(nc net.Conn) {
 		refuse(nc, text)
 		return
 	}
-	p := s.newPlain(c, nc)
-	p.serve()
+	s.plains.Add(1)
+	defer s.plains.Done()
+	s.newPlain(c, nc).serve()
 }
 
 // adopt goes on with a connection that has left its event loop, on goroutines of its own.
@@ -194,5 +195,14 @@ func (s *plainSet) each(fn func(*loop)) {
 	defer s.mu.Unlock()
 	for p := range s.all {
 		p.loop.post(taskFunc(fn))
+	}
+}
+
+// cut closes the sockets: their loops may be writing, and then see nothing else.
+func (s *plainSet) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.all {
+		_ = p.net.Close()
 	}
 }

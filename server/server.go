@@ -57,13 +57,17 @@ type Server struct {
 
 // New opens the store, which recovers what a crash has left and may take a while. Nobody is let in before Start.
 func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
+	return newServer(cfg, log, storeOptions(cfg, log))
+}
+
+func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*Server, error) {
 	s := &Server{
 		log: log, acceptLog: throttled(log), slowLog: throttled(log), errorLog: throttled(log),
 		brokerID: cfg.BrokerID, started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
 	}
 	s.cfg.Store(cfg)
 	s.limits.Store(newLimits(cfg))
-	st, err := store.Open(storeOptions(cfg, log))
+	st, err := store.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", cfg.DataPath, err)
 	}
@@ -232,6 +236,7 @@ func (s *Server) stop(ctx context.Context) (err error) {
 		case <-ctx.Done():
 			err = fmt.Errorf("%d connections were cut off: %w", s.admission.count(), ctx.Err())
 			s.eachLoop((*loop).closeAll)
+			s.plainSet.cut()
 		}
 	}
 	s.workers.stop()

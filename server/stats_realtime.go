@@ -33,15 +33,11 @@ func (s *Server) statsRealtime(t *statsText) {
 // resetRealtime begins all realtime numbers again.
 func (s *Server) resetRealtime(now time.Time) {
 	s.window.reset(now, s.sample())
-	for _, t := range s.catalog.all() {
-		t.counts.window.reset(now, t.counts.read())
-	}
+	s.catalog.each(func(t *topic) { t.counts.window.reset(now, t.counts.read()) })
 }
 
 // takeSamples moves all realtime windows on.
 func (s *Server) takeSamples(now time.Time) {
 	s.window.take(now, s.sample())
-	for _, t := range s.catalog.all() {
-		t.counts.window.take(now, t.counts.read())
-	}
+	s.catalog.each(func(t *topic) { t.counts.window.take(now, t.counts.read()) })
 }

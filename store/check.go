@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/vfs"
@@ -168,10 +167,15 @@ type checker struct {
 	mins     map[uint32]int64 // smallest readable offset of each queue, says the checkpoint
 	gapKnown bool             // why a segment is not there is in a finding
 
+	kept   map[string]bool // files with a copy aside
+	struck map[int64]bool  // segments that a repair takes out of the checkpoints
+
 	inTail bool
 	tail   []*segment
-	fills []*fill // damaged places behind the checkpoint
-	torn  bool    // what is read lies behind a torn end
+	fills  []*fill // damaged places behind the checkpoint
+
+	torn             int // finding of a torn end; what is read from there on lies behind it; -1: none
+	tornBase, tornAt int64
 }
 
 type queueName struct {
@@ -187,7 +191,7 @@ type span struct {
 
 func checkOnce(o CheckOptions) (*checker, error) {
 	c := &checker{CheckOptions: o, report: CheckReport{Dir: o.Dir}, names: map[uint32]queueName{}, ends: map[uint32]int64{},
-		seen: map[uint32]int64{}, mins: map[uint32]int64{}, at: -1, damage: -1, dropped: map[int64]bool{}}
+		seen: map[uint32]int64{}, mins: map[uint32]int64{}, at: -1, damage: -1, torn: -1, dropped: map[int64]bool{}, kept: map[string]bool{}, struck: map[int64]bool{}}
 	defer func() {
 		for _, g := range c.tail {
 			g.close()
@@ -326,6 +330,9 @@ func (c *checker) encode(p *checkpoint) []byte {
 	s.restore(p)
 	s.ids.last = p.lastID
 	for _, base := range p.segments {
+		if c.struck[base] {
+			continue
+		}
 		s.segments = append(s.segments, &segment{base: base})
 	}
 	return s.encodeCheckpointLocked(p.pos, p.clean)
@@ -349,6 +356,3 @@ func (c *checker) checkLeftovers() error {
 	}
 	return nil
 }
-
-// nowMillis stamps the frames that a repair writes.
-func nowMillis() int64 { return time.Now().UnixMilli() }

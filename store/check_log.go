@@ -291,7 +291,11 @@ func (c *checker) frame(g *segment, h header, body []byte) {
 		if _, _, _, ok := parseOffsetKey(string(body)); !ok {
 			c.order(g, h, "an offset frame that makes no sense")
 		}
-	case kindTrim, kindDiscard, kindDrop:
+	case kindTrim:
+		if end, known := c.ends[h.queue]; known && h.logical > end {
+			c.run(g, h, h.queue, entry{logical: h.logical})
+		}
+	case kindDiscard, kindDrop:
 	default:
 		c.order(g, h, fmt.Sprintf("a frame of kind %d, which this program does not know", h.kind))
 	}
@@ -350,6 +354,7 @@ func (c *checker) goOn(g *segment, h header, q goOn) {
 		c.order(g, h, fmt.Sprintf("%s goes back from offset %d to %d", c.name(q.queue), end, q.logical))
 	}
 	c.ends[q.queue] = q.logical
+	c.seen[q.queue] = h.pos
 }
 
 func (c *checker) name(queue uint32) string {

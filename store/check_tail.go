@@ -10,8 +10,9 @@ import (
 type fill struct {
 	base     int64 // of its segment
 	from, to int64
-	make     bool // the segment's file is gone
-	exact    bool // what is lost is known
+	lost     int64 // bytes that may have been messages
+	create   bool  // the segment's file is gone
+	exact    bool  // what is lost is known
 	list     []goOn
 }
 
@@ -49,12 +50,13 @@ func (c *checker) checkTail(start int64) {
 	c.at = start
 	if len(c.tail) == 0 {
 		if c.point != nil && !c.point.clean {
-			c.missingTail(start, start+unknownSize)
+			c.missingTail(start, start+align(lostSize(len(c.names))), unknownSize)
+			c.finishFills()
 		}
 		return
 	}
 	if base := c.tail[0].base; base != start {
-		c.missingTail(start, base)
+		c.missingTail(start, base, base-start)
 	}
 	for i, g := range c.tail {
 		next := g.limit
@@ -91,10 +93,10 @@ func (c *checker) checkTail(start int64) {
 const unknownSize = 1 << 30
 
 // missingTail: the segment in which the log goes on is gone.
-func (c *checker) missingTail(from, to int64) {
+func (c *checker) missingTail(from, to, lost int64) {
 	n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: segmentName(c.Dir, from), Reason: "the segment is missing",
-		Action: "make one that says that its messages are lost; the queues go on behind them. Restore the file if you can", Fixable: true})
-	c.addFill(n, &fill{base: from, from: from, to: to, make: true})
+		Action: "make one that says that its messages are lost; the queues go on behind them. Restore the file if you can"})
+	c.addFill(n, &fill{base: from, from: from, to: to, lost: lost, create: true})
 }
 
 func (c *checker) addFill(finding int, f *fill) {
@@ -113,13 +115,14 @@ func (c *checker) damagedTail(g *segment, i int, r region) {
 	behind, safe := survivors(c.tail[i:], r.from)
 	samePower := c.point == nil || c.point.bootID == c.BootID
 	if safe <= r.from && (behind == 0 || !samePower) {
+		c.tornBase, c.tornAt = g.base, r.from
 		c.torn = c.find(Finding{Severity: SeverityNote, Area: AreaTail, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
 			Action: "a torn end, as a crash leaves it. The next start cuts it and keeps it in the folder aside"})
 		return
 	}
 	n := c.find(Finding{Severity: SeverityDamage, Area: AreaFrame, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
 		Action: fmt.Sprintf("put a frame there that says that something is lost; the %d sound frames behind it are kept. Restore the file if you can", behind)})
-	f := &fill{base: g.base, from: r.from, to: r.to}
+	f := &fill{base: g.base, from: r.from, to: r.to, lost: r.to - r.from}
 	c.addFill(n, f)
 	if h, ok := c.guess(g, r); ok {
 		end := h.logical + int64(h.size) - frameHeader
@@ -190,7 +193,7 @@ func (c *checker) finishFills() {
 	for _, f := range c.fills {
 		if !f.exact {
 			last = f
-			total += f.to - f.from
+			total += f.lost
 		}
 	}
 	if last == nil {
@@ -206,12 +209,12 @@ func (c *checker) finishFills() {
 		last.list = append(last.list, list...)
 		return
 	}
-	n := len(c.spans) - 1
+	end := &fill{base: c.tail[len(c.tail)-1].base, from: c.at}
 	if c.torn >= 0 {
-		c.at = c.tornAt
+		end.base, end.from = c.tornBase, c.tornAt // over the beginning of what the next start cuts
 	}
-	end := &fill{base: c.tail[len(c.tail)-1].base, from: c.at, to: c.at + align(lostSize(len(list))), exact: true, list: list}
-	finding := c.spans[n].finding
+	end.to, end.list = end.from+align(lostSize(len(list))), list
+	finding := c.spans[len(c.spans)-1].finding
 	fix := c.report.Findings[finding].fix
 	c.report.Findings[finding].fix = func() error {
 		if err := fix(); err != nil {

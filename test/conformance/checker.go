@@ -168,8 +168,7 @@ func (p *player) missing(c *conn) error {
 func (p *player) end(then string, c *conn, got [][]byte) ([][]byte, error) {
 	switch then {
 	case thenClosed:
-		c.awaitClose(p.Closing)
-		if r := c.take(); r != nil {
+		if r := c.response(p.Closing); r != nil {
 			return append(got, r), errors.New("a response before the close")
 		}
 		if !c.ended {

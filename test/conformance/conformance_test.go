@@ -54,7 +54,7 @@ func startBroker(t *testing.T, replace ...string) *process.Broker {
 
 func newTestChecker(addr string) *Checker {
 	c := NewChecker(addr)
-	// Our broker closes at once or not at all; three vectors wait for all of this time.
+	// Our broker closes at once or not at all; a few vectors wait for all of this time.
 	c.Closing = 1500 * time.Millisecond
 	return c
 }

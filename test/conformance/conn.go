@@ -103,7 +103,7 @@ func bodyLength(head []byte) int {
 	return size
 }
 
-// response waits for a whole response; nil when none comes in time.
+// response waits for a whole response; nil when none comes in time, or the broker closes the connection.
 func (c *conn) response(timeout time.Duration) []byte {
 	stop := time.Now().Add(timeout)
 	for {
@@ -113,17 +113,6 @@ func (c *conn) response(timeout time.Duration) []byte {
 		left := time.Until(stop)
 		if left <= 0 || c.ended {
 			return nil
-		}
-		c.fill(left)
-	}
-}
-
-// awaitClose reads until the broker closes the connection, for at most timeout.
-func (c *conn) awaitClose(timeout time.Duration) {
-	for stop := time.Now().Add(timeout); !c.ended; {
-		left := time.Until(stop)
-		if left <= 0 {
-			return
 		}
 		c.fill(left)
 	}

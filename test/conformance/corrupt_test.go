@@ -83,8 +83,8 @@ func TestOneWrongBitIsConvicted(t *testing.T) {
 	t.Logf("vectors that convict a broker with one wrong bit: %d of %d", convicted, of)
 }
 
-// comparesBytes says whether a vector's first answer has to agree in every byte, so that the conviction comes at once.
+// comparesBytes says whether the end of a vector's first answer, where the wrong bit is, has to agree.
 func comparesBytes(v Vector) bool {
 	first := v.Steps[0]
-	return len(first.Expect) > 0 && !first.OrError && len(first.Alt) == 0
+	return len(first.Expect) > 0 && !strings.HasSuffix(first.Expect[0], "}") && !first.OrError && len(first.Alt) == 0
 }

@@ -122,7 +122,7 @@ func createTopic(ctx context.Context, a *app, o *benchOptions) error {
 	if err == nil && len(routes) > 0 {
 		return nil
 	}
-	_, err = conn.Put(ctx, client.Message{Topic: string(o.topic), Partition: o.partition, Body: make([]byte, stampSize)})
+	_, err = conn.Put(ctx, client.Message{Topic: string(o.topic), Partition: client.At(o.partition), Body: make([]byte, stampSize)})
 	return err
 }
 
@@ -223,10 +223,10 @@ func (e *e2eReader) take(r *protocol.Response, now time.Duration) error {
 		e.run.received.Add(1)
 	}
 	if used == 0 {
-		if e.size > maxAnswer/2 {
+		if e.size >= maxAnswer {
 			return fmt.Errorf("a message is larger than %d bytes", e.size)
 		}
-		e.size *= 2
+		e.size = int32(min(max(int64(e.size)*2, protocol.MessageSize(r.Body)), maxAnswer))
 	}
 	e.offset += int64(used)
 	return nil

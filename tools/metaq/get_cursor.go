@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,17 +56,16 @@ func (c *cursor) fetch(ctx context.Context, conn *client.Conn, wait time.Duratio
 		if len(b.messages) > 0 {
 			return b, nil
 		}
-		if c.size > maxAnswer/2 {
+		if c.size >= maxAnswer {
 			return b, fmt.Errorf("partition %d at offset %d: the message is larger than %d bytes", c.partition, c.offset, c.size)
 		}
-		c.size *= 2
+		// The first bytes tell how large the message is.
+		c.size = int32(min(max(int64(c.size)*2, protocol.MessageSize(data)), maxAnswer))
 	}
 }
 
 // decode takes the whole messages out of an answer and moves the cursor behind them.
 func (c *cursor) decode(data []byte) ([]message, error) {
-	// The messages outlive the connection's buffer: one copy for all of them.
-	data = bytes.Clone(data)
 	var messages []message
 	for len(data) > 0 {
 		m, size, err := protocol.DecodeMessage(data)

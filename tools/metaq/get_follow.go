@@ -72,7 +72,7 @@ func (r *reader) follow(ctx context.Context, partitions []int32) error {
 
 // reconnect replaces the connection for commits. Positions that could not be kept stay pending for the next time.
 func (r *reader) reconnect(ctx context.Context, cause error) error {
-	if !lostConnection(cause) {
+	if !client.Retriable(cause) {
 		return cause
 	}
 	conn, err := r.dial(ctx)
@@ -120,7 +120,7 @@ func (c *cursor) watch(ctx context.Context, batches chan<- batch) error {
 			case <-ctx.Done():
 			}
 		case ctx.Err() != nil:
-		case conn != nil && !lostConnection(err):
+		case conn != nil && !client.Retriable(err):
 			return err
 		default:
 			if conn != nil {
@@ -151,6 +151,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("wait: %w", ctx.Err())
 	}
 }
-
-// lostConnection tells an error of the connection from an answer of the broker.
-func lostConnection(err error) bool { return brokerStatus(err) == 0 }

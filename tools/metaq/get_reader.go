@@ -58,6 +58,9 @@ func (r *reader) run(ctx context.Context) (err error) {
 		if partitions, err = r.partitions(ctx, r.conn, r.options.topic); err != nil {
 			return err
 		}
+		if err := r.tellClosed(ctx, len(partitions)); err != nil {
+			return err
+		}
 	}
 	if r.options.from.kind == atOffset && r.options.from.offset > 0 && len(partitions) > 1 {
 		return usagef("--from %d is an offset of one partition, and %s has %d: add --partition", r.options.from.offset,
@@ -84,6 +87,20 @@ func (r *reader) run(ctx context.Context) (err error) {
 	}
 	if r.printed == 0 {
 		return notFoundf("nothing to read in topic %s", r.options.topic)
+	}
+	return nil
+}
+
+// tellClosed warns of partitions that are left out: the broker lists only those that are open.
+func (r *reader) tellClosed(ctx context.Context, open int) error {
+	topics, err := r.conn.Topics(ctx)
+	if err != nil {
+		return fmt.Errorf("topics of %s: %w", r.broker, err)
+	}
+	for _, t := range topics {
+		if t.Name == r.options.topic && t.Partitions > open {
+			r.say("%d of %d partitions of %s are closed and not read", t.Partitions-open, t.Partitions, t.Name)
+		}
 	}
 	return nil
 }

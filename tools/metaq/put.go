@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -129,16 +128,24 @@ func put(ctx context.Context, a *app, o *putOptions, messages []string) error {
 	}
 	defer closer.Close()
 
+	// The producer waits for a broker that is away; a person who mistyped the address wants to know now.
+	conn, err := a.dial(ctx)
+	if err != nil {
+		return err
+	}
+	conn.Close()
 	producer, err := client.NewProducer(a.broker)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := newReceipts(a, o, cancel)
+	// When ctx ends, closing makes the producer give up, and SendAsync return that waits for room.
+	defer context.AfterFunc(ctx, func() { _ = producer.Close(ctx) })()
+	reading, stopReading := context.WithCancelCause(ctx)
+	defer stopReading(nil)
+	r := newReceipts(a, o, stopReading)
 
 	start := time.Now()
-	err = r.send(ctx, producer, from)
+	err = r.send(reading, producer, from)
 	// Everything that was accepted is answered before Close returns, or has failed.
 	if closeErr := producer.Close(ctx); err == nil {
 		err = closeErr
@@ -147,7 +154,7 @@ func put(ctx context.Context, a *app, o *putOptions, messages []string) error {
 		// The bar is for the eye only: an error of the terminal must not hide the result.
 		_ = bar.Finish()
 	}
-	return r.finish(a, err, time.Since(start))
+	return r.finish(ctx, a, err, time.Since(start))
 }
 
 // receipts counts, and prints if asked to, what the broker acknowledged.
@@ -161,7 +168,6 @@ type receipts struct {
 	sent   int64
 	stored int64
 	bytes  int64
-	failed int64
 	first  error
 }
 
@@ -214,7 +220,7 @@ func (r *receipts) send(ctx context.Context, producer *client.Producer, from sou
 			}
 			r.sent++
 			m := client.Message{
-				Topic: string(r.options.topic), Partition: r.options.partition,
+				Topic: string(r.options.topic), Partition: client.At(r.options.partition),
 				Key: r.options.key, Attribute: r.options.attribute, Body: it.body,
 			}
 			size := len(it.body)
@@ -227,7 +233,6 @@ func (r *receipts) take(got client.Receipt, size int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.failed++
 		if r.first == nil {
 			r.first = err
 			r.stop(err)
@@ -243,25 +248,23 @@ func (r *receipts) take(got client.Receipt, size int, err error) {
 }
 
 // finish tells the result and returns the error of the whole command.
-func (r *receipts) finish(a *app, err error, took time.Duration) error {
+func (r *receipts) finish(ctx context.Context, a *app, err error, took time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if flushErr := r.out.Flush(); err == nil {
 		err = flushErr
 	}
-	if r.first != nil {
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case r.first != nil:
 		err = r.first
 	}
 	seconds := max(took.Seconds(), 1e-6)
 	a.say("%d messages, %d bytes stored in %s: %.0f msgs/s, %.2f MB/s", r.stored, r.bytes,
 		took.Round(time.Millisecond), float64(r.stored)/seconds, float64(r.bytes)/seconds/1e6)
-	switch {
-	case err == nil && r.stored < r.sent:
-		return fmt.Errorf("%d of %d messages were not acknowledged", r.sent-r.stored, r.sent)
-	case err == nil, errors.Is(err, context.Canceled):
-		return err
-	case r.sent > r.stored:
-		return fmt.Errorf("%d of %d messages not stored: %w", r.sent-r.stored, r.sent, err)
+	if err != nil && r.sent > r.stored {
+		return fmt.Errorf("%d of %d messages not acknowledged: %w", r.sent-r.stored, r.sent, err)
 	}
 	return err
 }

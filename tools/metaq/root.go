@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -134,14 +135,21 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	case exitInterrupted:
 		a.say("interrupted")
 	case exitTimeout:
-		fmt.Fprintf(a.err, "metaq: timed out after %s: %v\n", a.limit, err)
+		if a.limit > 0 {
+			fmt.Fprintf(a.err, "metaq: timed out after %s: %s\n", a.limit, errorText(err))
+		} else {
+			fmt.Fprintf(a.err, "metaq: timed out: %s\n", errorText(err))
+		}
 	case exitUsage:
-		fmt.Fprintf(a.err, "metaq: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+		fmt.Fprintf(a.err, "metaq: %s\nTry '%s --help'.\n", errorText(err), cmd.CommandPath())
 	default:
-		fmt.Fprintf(a.err, "metaq: %v\n", err)
+		fmt.Fprintf(a.err, "metaq: %s\n", errorText(err))
 	}
 	return code
 }
+
+// errorText leaves out the client's name in the middle of a sentence: the line begins with it already.
+func errorText(err error) string { return strings.ReplaceAll(err.Error(), "metaq: ", "") }
 
 // say writes a line of words to standard error, unless --quiet was given.
 func (a *app) say(format string, args ...any) {

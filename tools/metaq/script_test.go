@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,10 +33,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": readyCommand,
-			"code":  codeCommand,
-			"await": awaitCommand,
-			"lines": linesCommand,
+			"ready":  readyCommand,
+			"code":   codeCommand,
+			"await":  awaitCommand,
+			"lines":  linesCommand,
+			"signal": signalCommand,
 		},
 	})
 }
@@ -119,6 +122,24 @@ func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return strings.Contains(ts.ReadFile("stdout")+ts.ReadFile("stderr"), args[0])
 	})
+}
+
+// signalCommand is "signal NAME WORD": it sends a signal to the last background command that has the word in its command
+// line. The kill of testscript knows INT and KILL only.
+func signalCommand(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{
+		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL,
+	}
+	if neg || len(args) != 2 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal TERM|INT|HUP|USR1|KILL WORD")
+	}
+	for _, cmd := range slices.Backward(ts.BackgroundCmds()) {
+		if strings.Contains(strings.Join(cmd.Args, " "), args[1]) {
+			ts.Check(cmd.Process.Signal(signals[args[0]]))
+			return
+		}
+	}
+	ts.Fatalf("no background command has %q in its command line", args[1])
 }
 
 // linesCommand is "lines FILE N": it writes N different lines of different lengths, some of them empty.

@@ -240,7 +240,7 @@ func (p *process) reload() {
 // writeReadyFile tells other programs that the broker answers, and where: two lines that a shell can read. The file
 // appears whole or not at all.
 func writeReadyFile(name, addr, httpAddr string) error {
-	text := fmt.Sprintf("%s=%s\nHTTP_ADDRESS=%s\n", brokerEnv, addr, httpAddr)
+	text := fmt.Sprintf("%s=%s\nHTTP_ADDRESS=%s\n", brokerEnv, reachable(addr), reachable(httpAddr))
 	draft := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".new")
 	if err := os.WriteFile(draft, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("ready file: %w", err)

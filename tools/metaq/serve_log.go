@@ -36,18 +36,28 @@ func (p *process) dumpGoroutines() {
 	p.log.Info().Int("goroutines", runtime.NumGoroutine()).Bytes("stacks", buf).Msg("goroutine dump")
 }
 
+// reachable is the address to connect to from this machine when the broker listens on addr.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // pasteLines are a first put and get by hand, printed for a person at a terminal.
 func pasteLines(addr string) string {
+	addr = reachable(addr)
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return ""
 	}
-	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
 	option := ""
-	if at := net.JoinHostPort(host, port); at != defaultBroker {
-		option = " -b " + at
+	if addr != defaultBroker {
+		option = " -b " + addr
 	}
 	return fmt.Sprintf(`
 The broker answers on %[1]s port %[2]s. Try it in another terminal:

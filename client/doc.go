@@ -1,0 +1,18 @@
+// Package client is the Go client of MetaQ.
+//
+//	p, err := client.NewProducer("127.0.0.1:8123")
+//	receipt, err := p.Send(ctx, "orders", []byte("hello"))
+//
+//	c, err := client.NewConsumer("127.0.0.1:8123", "billing", []string{"orders"})
+//	for m, err := range c.Messages(ctx) { ... }
+//
+// A Producer pipelines: many goroutines may send at once, and SendAsync does not wait at all. What it accepts is sent in order over one
+// connection, retried while Retriable says that it may help, and acknowledged when the broker counts it as safe by the topic's rule. A
+// retry may store a message twice (at least once): the broker may have stored it before the answer was lost.
+//
+// A Consumer reads all partitions of its topics from one broker, keeps the offsets of its group on the broker, and delivers each message
+// at least once: an offset is committed only after the message was handed over and the next one asked for.
+//
+// Everything here may be used from several goroutines, except one iteration of Messages. Close ends all goroutines. A Conn is the plain
+// connection underneath, for tools. Package client/metaqtest starts a broker inside a test.
+package client

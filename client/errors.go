@@ -1,0 +1,58 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+var (
+	// ErrClosed is returned by everything that is used after Close.
+	ErrClosed = errors.New("metaq: closed")
+	// ErrTooLarge is wrapped when a message can never fit into the producer's buffer.
+	ErrTooLarge = errors.New("metaq: the message is larger than the buffer of the producer")
+)
+
+// StatusError is an answer of the broker other than 200.
+type StatusError struct {
+	Status protocol.Status
+	Text   string // the broker's sentence
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("metaq: %d %s", e.Status, e.Text) }
+
+// MovedError says that an offset is not the beginning of a message; Offset is where to go on (the broker's 301).
+type MovedError struct{ Offset int64 }
+
+func (e *MovedError) Error() string { return fmt.Sprintf("metaq: go on at offset %d", e.Offset) }
+
+// Retriable says whether doing the same again may help. It is the one place that decides this.
+func Retriable(err error) bool {
+	var status *StatusError
+	if errors.As(err, &status) {
+		switch status.Status {
+		case protocol.StatusUnavailable, protocol.StatusTimeout:
+			return true // the broker says that it cannot now: full, busy, draining
+		}
+		// 400 and 401 stay wrong. 403 is a closed partition: somebody has to open it. 404 is an answer, not a failure. 500 is a refusal for
+		// good, or a log that takes no more writes until the broker is restarted by somebody.
+		return false
+	}
+	switch {
+	case err == nil, errors.Is(err, ErrClosed), errors.Is(err, ErrTooLarge):
+		return false
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false // the caller has had enough
+	case errors.Is(err, protocol.ErrResponse):
+		return false // whoever answers there is no broker
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+		return true // the connection broke; a new one may be had, after a restart of the broker for example
+	}
+	var op net.Error
+	return errors.As(err, &op)
+}

@@ -1,0 +1,93 @@
+package client
+
+import (
+	"log/slog"
+	"time"
+)
+
+// producerOptions are the settings of a Producer; the defaults are in NewProducer.
+type producerOptions struct {
+	selector    Selector
+	window      int
+	maxMessages int
+	maxBytes    int
+	retryFor    time.Duration
+	log         *slog.Logger
+}
+
+// A ProducerOption changes a Producer.
+type ProducerOption func(*producerOptions)
+
+// WithSelector chooses how partitions are chosen. Default: RoundRobin.
+func WithSelector(s Selector) ProducerOption { return func(o *producerOptions) { o.selector = s } }
+
+// WithWindow bounds the messages that are sent and not answered yet. Default: 4096. With 1 the order of messages holds even when the broker
+// refuses one of them for a while.
+func WithWindow(messages int) ProducerOption { return func(o *producerOptions) { o.window = messages } }
+
+// WithBuffer bounds what waits in the producer; beyond it Send and SendAsync block. Default: 65,536 messages and 64 MiB.
+func WithBuffer(messages, bytes int) ProducerOption {
+	return func(o *producerOptions) { o.maxMessages, o.maxBytes = messages, bytes }
+}
+
+// WithRetryFor is how long a message is tried again before it fails. 0: it is sent once. Default: 30 s.
+func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptions) { o.retryFor = d } }
+
+// WithProducerLog takes a logger for reconnects. Default: silent.
+func WithProducerLog(l *slog.Logger) ProducerOption { return func(o *producerOptions) { o.log = l } }
+
+type consumerOptions struct {
+	start       Start
+	fetchSize   int32
+	wait        time.Duration
+	commitEvery time.Duration
+	refresh     time.Duration
+	log         *slog.Logger
+}
+
+// A ConsumerOption changes a Consumer.
+type ConsumerOption func(*consumerOptions)
+
+// WithStart says where a group begins that has no offset yet. Default: FromEarliest.
+func WithStart(s Start) ConsumerOption { return func(o *consumerOptions) { o.start = s } }
+
+// WithFetchSize is how many bytes are asked for at once; up to twice as many a partition wait in the consumer. Default: 1 MiB.
+func WithFetchSize(bytes int32) ConsumerOption {
+	return func(o *consumerOptions) { o.fetchSize = bytes }
+}
+
+// WithCommitEvery is how often offsets are committed while messages are read. 0: only by Commit and Close. Default: 5 s.
+func WithCommitEvery(d time.Duration) ConsumerOption {
+	return func(o *consumerOptions) { o.commitEvery = d }
+}
+
+// WithConsumerLog takes a logger for reconnects. Default: silent.
+func WithConsumerLog(l *slog.Logger) ConsumerOption { return func(o *consumerOptions) { o.log = l } }
+
+// Start is a place to begin.
+type Start struct {
+	kind   startKind
+	offset int64
+	time   time.Time
+}
+
+type startKind uint8
+
+const (
+	earliest startKind = iota
+	latest
+	atOffset
+	atTime
+)
+
+// FromEarliest begins with the oldest message there is.
+func FromEarliest() Start { return Start{kind: earliest} }
+
+// FromLatest begins with what comes from now on.
+func FromLatest() Start { return Start{kind: latest} }
+
+// FromOffset begins at a logical offset, in every partition.
+func FromOffset(offset int64) Start { return Start{kind: atOffset, offset: offset} }
+
+// FromTime begins with the first message stored at or after a time.
+func FromTime(t time.Time) Start { return Start{kind: atTime, time: t} }

@@ -1,0 +1,251 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+// bothWays runs a test over an event loop and over a plain connection.
+func bothWays(t *testing.T, set settings, test func(t *testing.T, s *Server, addr string)) {
+	for _, way := range []string{"loop", "plain"} {
+		t.Run(way, func(t *testing.T) {
+			s := startServer(t, set)
+			addr := s.Addr()
+			if way == "plain" {
+				addr = listenPlain(t, s)
+			}
+			test(t, s, addr)
+		})
+	}
+}
+
+// setLimits changes bounds that are not in the configuration, or too coarse there for a test.
+func (s *Server) setLimits(change func(*limits)) {
+	lim := *s.limits.Load()
+	change(&lim)
+	s.limits.Store(&lim)
+}
+
+func TestLimit_LineWithoutEnd(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, _ *Server, addr string) {
+		c := dial(t, addr)
+		// The client goes on sending long after the limit, and can read the answer all the same.
+		c.send("version " + strings.Repeat("1", 3<<20))
+		if text := c.want(protocol.StatusBadRequest); !strings.Contains(text, "4096 bytes") || !strings.Contains(text, "maxLineLength") {
+			t.Errorf("the answer %q does not name the limit", text)
+		}
+		c.wantEnd()
+	})
+}
+
+func TestLimit_DeclaredLength(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
+		c := dial(t, addr)
+		c.send("put t 0 2147483647 0 7\r\nhello")
+		r, ok := c.next()
+		if !ok || r.status != protocol.StatusBadRequest || r.opaque != 7 || !strings.Contains(r.body, "maxMessageSize") {
+			t.Fatalf("answer %+v, want 400 with the opaque and the limit", r)
+		}
+		c.wantEnd()
+		if s.store.Queue([]byte("t"), 0) != nil {
+			t.Error("the refused put has made a partition")
+		}
+	})
+}
+
+func TestLimit_LargestMessageComesInPieces(t *testing.T) {
+	bothWays(t, settings{"maxMessageSize": "1048576"}, func(t *testing.T, _ *Server, addr string) {
+		c := dial(t, addr)
+		body := strings.Repeat("0123456789abcdef", 1<<16)
+		c.send(fmt.Sprintf("put t 0 %d 0 1\r\n%s", len(body), body))
+		c.want(protocol.StatusOK)
+		c.send("get t g 0 0 2000000 2\r\n")
+		r, _ := c.next()
+		if got := payloads(t, r.body); len(got) != 1 || got[0] != body {
+			t.Fatalf("%d messages, want the one that was put", len(got))
+		}
+		c.send(fmt.Sprintf("put t 0 %d 0 3\r\n", len(body)+1))
+		c.want(protocol.StatusBadRequest)
+	})
+}
+
+// putMany stores count messages of size bytes in partition 0 of topic t.
+func putMany(t *testing.T, addr string, count, size int) {
+	t.Helper()
+	c := dial(t, addr)
+	defer c.nc.Close()
+	body := strings.Repeat("x", size)
+	for i := range count {
+		c.send(fmt.Sprintf("put t 0 %d 0 %d\r\n%s", size, i, body))
+	}
+	for range count {
+		c.want(protocol.StatusOK)
+	}
+}
+
+func TestLimit_ReaderThatPausesGetsEverything(t *testing.T) {
+	bothWays(t, settings{"maxOutboundBytes": "262144"}, func(t *testing.T, s *Server, addr string) {
+		putMany(t, addr, 1, 200_000)
+		c := dial(t, addr)
+		const gets = 400 // 80 MB of answers, far more than the sockets hold
+		var commands strings.Builder
+		for i := range gets {
+			fmt.Fprintf(&commands, "get t g 0 0 1000000 %d\r\n", i)
+		}
+		go c.send(commands.String())
+		other := dial(t, addr)
+		other.send("version 1\r\n")
+		other.want(protocol.StatusOK)
+		most := s.outbound.Load()
+		for i := range gets {
+			r, ok := c.next()
+			if !ok || r.opaque != int32(i) || len(r.body) != 200_020 {
+				t.Fatalf("answer %d: %d bytes, number %d, %v", i, len(r.body), r.opaque, ok)
+			}
+			most = max(most, s.outbound.Load())
+		}
+		if bound := int64(262144 + 200_100 + flushSize); most > bound {
+			t.Errorf("%d bytes waited for the reader, want at most %d", most, bound)
+		}
+	})
+}
+
+func TestLimit_ReaderThatNeverReadsIsClosed(t *testing.T) {
+	bothWays(t, settings{"maxOutboundBytes": "262144"}, func(t *testing.T, s *Server, addr string) {
+		s.setLimits(func(l *limits) { l.stall = 200 * time.Millisecond })
+		putMany(t, addr, 1, 200_000)
+		c := dial(t, addr)
+		c.send(strings.Repeat("get t g 0 0 1000000 1\r\n", 400))
+		waitFor(t, "the slow connection is closed", func() bool {
+			return stat(t, addr, "connections", "slow_closed_total") == "1"
+		})
+		other := dial(t, addr)
+		other.send("version 1\r\n")
+		other.want(protocol.StatusOK)
+	})
+}
+
+func TestLimit_WriterThatNeverReadsIsClosed(t *testing.T) {
+	s := startServer(t, settings{"maxOutboundBytes": "65536", "maxMessageSize": "1024"})
+	putMany(t, s.Addr(), 60, 1000)
+	c := dial(t, s.Addr())
+	go func() { // until it is closed
+		gets := strings.Repeat("get t g 0 0 1000000 1\r\n", 1000)
+		for {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(patience))
+			if _, err := c.nc.Write([]byte(gets)); err != nil {
+				return
+			}
+		}
+	}()
+	waitFor(t, "the connection is closed", func() bool { return stat(t, s.Addr(), "connections", "slow_closed_total") == "1" })
+}
+
+func TestLimit_CommandsInFlight(t *testing.T) {
+	bothWays(t, settings{"maxCommandsInFlight": "3"}, func(t *testing.T, _ *Server, addr string) {
+		putMany(t, addr, 1, 1)
+		c := dial(t, addr)
+		for i := range 4 {
+			c.send(fmt.Sprintf("get t g 0 21 100 15000 %d\r\n", i))
+		}
+		r, _ := c.next()
+		if r.status != protocol.StatusUnavailable || r.opaque != 3 || !strings.Contains(r.body, "maxCommandsInFlight") {
+			t.Fatalf("answer %+v, want 503 for the fourth, with the limit", r)
+		}
+		putMany(t, addr, 1, 1)
+		for range 3 {
+			if r, ok := c.next(); !ok || !r.value {
+				t.Fatalf("answer %+v, want the message", r)
+			}
+		}
+	})
+}
+
+// TestLimit_PutsInFlight sends many more puts than may wait for the flush, until the broker holds as much unread input as it may and the
+// connection leaves its event loop. Each put is answered once, in order.
+func TestLimit_PutsInFlight(t *testing.T) {
+	bothWays(t, settings{"maxCommandsInFlight": "20", "maxOutboundBytes": "65536", "maxMessageSize": "1024"}, func(t *testing.T, _ *Server, addr string) {
+		c := dial(t, addr)
+		const puts = 20_000
+		var commands strings.Builder
+		for i := range puts {
+			fmt.Fprintf(&commands, "put t 0 10 0 %d\r\n0123456789", i)
+		}
+		go c.send(commands.String())
+		for i := range puts {
+			r, ok := c.next()
+			if !ok || r.status != protocol.StatusOK || r.opaque != int32(i) {
+				t.Fatalf("answer %d: %+v, %v", i, r, ok)
+			}
+			if _, _, offset, err := protocol.ParsePutResult([]byte(r.body)); err != nil || offset != int64(i*30) {
+				t.Fatalf("answer %d: offset %d, %v", i, offset, err)
+			}
+		}
+		c.send("get t g 0 0 30 1\r\nquit\r\n")
+		if r, _ := c.next(); !r.value {
+			t.Fatalf("answer %+v, want a message", r)
+		}
+		c.wantEnd()
+	})
+}
+
+func TestLimit_Connections(t *testing.T) {
+	s := startServer(t, settings{"maxConnections": "3"})
+	list := []*client{dial(t, s.Addr()), dial(t, s.Addr()), dial(t, s.Addr())}
+	for _, c := range list {
+		c.send("version 1\r\n")
+		c.want(protocol.StatusOK)
+	}
+	c := dial(t, s.Addr())
+	if text := c.want(protocol.StatusUnavailable); !strings.Contains(text, "maxConnections") {
+		t.Errorf("the answer %q does not name the limit", text)
+	}
+	c.wantEnd()
+	list[0].nc.Close()
+	waitFor(t, "there is room again", func() bool { return s.admission.count() == 2 })
+	c = dial(t, s.Addr())
+	c.send("version 1\r\n")
+	c.want(protocol.StatusOK)
+}
+
+func TestLimit_ConnectionsPerAddress(t *testing.T) {
+	s := startServer(t, settings{"maxConnectionsPerAddress": "1"})
+	c := dial(t, s.Addr())
+	c.send("version 1\r\n")
+	c.want(protocol.StatusOK)
+	refused := dial(t, s.Addr())
+	refused.send("version 1\r\n") // what the peer has sent by then does not cost it the answer
+	if text := refused.want(protocol.StatusUnavailable); !strings.Contains(text, "maxConnectionsPerAddress") {
+		t.Errorf("the answer %q does not name the limit", text)
+	}
+	refused.wantEnd()
+}
+
+func TestLimit_HalfACommand(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
+		s.setLimits(func(l *limits) { l.partial = 50 * time.Millisecond })
+		c := dial(t, addr)
+		c.send("put t 0 10 0 1\r\nhel")
+		if text := c.want(protocol.StatusTimeout); !strings.Contains(text, "not complete") {
+			t.Errorf("answer %q", text)
+		}
+		c.wantEnd()
+	})
+}
+
+func TestLimit_Idle(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
+		s.setLimits(func(l *limits) { l.idle = 50 * time.Millisecond })
+		c := dial(t, addr)
+		c.wantEnd()
+		// A consumer that waits for a message is not idle.
+		putMany(t, addr, 1, 1)
+		c = dial(t, addr)
+		c.send("get t g 0 21 100 1500 1\r\n")
+		c.want(protocol.StatusNotFound)
+	})
+}
