@@ -8,13 +8,12 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # How long one fuzz target runs, and how often one benchmark.
 FUZZTIME   ?= 30s
 BENCHCOUNT ?= 1
-# Kills of `make kill9`, megabytes of `make ship-logs`, seconds of each figure of `make bench-w1`.
+# Kills of `make kill9`, megabytes of `make ship-logs`.
 KILLS      ?= 200
 MEGABYTES  ?= 200
-SECONDS    ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet fmt-check lint race fuzz bench bench-w1 cover kill9 ship-logs clean
+.PHONY: help build run test check vet fmt-check lint race fuzz bench cover kill9 ship-logs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,9 +53,6 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 bench: ## the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
-
-bench-w1: build ## puts, gets and end-to-end latency against a broker of its own
-	./scripts/bench-w1.sh $(SECONDS)
 
 cover: ## test coverage, by function and as cover.html
 	$(GO) test -coverprofile=cover.out ./...

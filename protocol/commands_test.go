@@ -1,6 +1,11 @@
 package protocol
 
-import "testing"
+import (
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+)
 
 func TestParse_Commands(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
@@ -44,6 +49,27 @@ func TestParse_Commands(t *testing.T) {
 		n, err := limits.Parse([]byte(c.in+"version 1\r\n"), &r)
 		if err != nil || n != len(c.in) || text(r) != c.want {
 			t.Errorf("%q:\n got %s (%d bytes of %d, %v)\nwant %s", c.in, text(r), n, len(c.in), err, c.want)
+		}
+	}
+}
+
+func TestParseInt_AgreesWithStrconv(t *testing.T) {
+	for _, word := range []string{
+		"0", "-0", "+0", "7", "-7", "+7", "007", "999999999999999999", "-999999999999999999", "1000000000000000000", "9223372036854775807", "9223372036854775808",
+		"-9223372036854775808", "-9223372036854775809", "+9223372036854775808", "18446744073709551616", "99999999999999999999", "00000000000000000000000000001",
+		"-00000000000000000009223372036854775808", "2147483647", "2147483648", "-2147483648", "-2147483649", "", "-", "+", "+-1", "1-", "0x1", "1e3", "1_0", "/", ":", "1/", "1:",
+		" 1", "1 ", "\x00", "\xff", "1\xff", strings.Repeat("9", 4000),
+	} {
+		for _, bits := range []int{32, 64} {
+			low, high := int64(math.MinInt64), int64(math.MaxInt64)
+			if bits == 32 {
+				low, high = math.MinInt32, math.MaxInt32
+			}
+			want, err := strconv.ParseInt(word, 10, bits)
+			got, ok := parseInt([]byte(word), low, high)
+			if ok != (err == nil) || ok && got != want {
+				t.Errorf("%.40q in %d bits: %d, %v; want %d, %v", word, bits, got, ok, want, err)
+			}
 		}
 	}
 }

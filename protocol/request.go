@@ -250,6 +250,9 @@ func isNumber(word []byte) bool {
 	return ok
 }
 
+// digits64 is how many decimal digits always fit into 64 bits.
+const digits64 = 18
+
 // parseInt reads a decimal number as Java's Integer.parseInt does: a sign, which may be +, then digits.
 func parseInt(word []byte, low, high int64) (int64, bool) {
 	i, negative := 0, false
@@ -260,7 +263,16 @@ func parseInt(word []byte, low, high int64) (int64, bool) {
 	if i == len(word) {
 		return 0, false
 	}
-	var v int64 // negative, because there is one more of these
+	var v int64                  // negative, because there is one more of these
+	if len(word)-i <= digits64 { // nearly always: nothing can overflow
+		for ; i < len(word); i++ {
+			d := word[i] - '0'
+			if d > 9 {
+				return 0, false
+			}
+			v = v*10 - int64(d)
+		}
+	}
 	for ; i < len(word); i++ {
 		d := int64(word[i] - '0')
 		if word[i] < '0' || word[i] > '9' || v < (math.MinInt64+d)/10 {

@@ -155,6 +155,7 @@ func (a *acceptor) run() {
 			if outOfFiles(err) {
 				a.refuseWithSpare()
 			}
+			a.reserve()
 			select {
 			case <-time.After(backoff):
 			case <-a.server.stopping:
@@ -210,7 +211,6 @@ func (a *acceptor) refuseWithSpare() {
 		_, _ = nc.Write(refusalLine("the broker has no file descriptors left; try again later"))
 		nc.Close()
 	}
-	a.reserve()
 }
 
 // refuse answers and closes a connection on a goroutine of its own, or at once if many are being refused.

@@ -23,9 +23,9 @@ const (
 	sweepTicks   = 4               // ticks in which every connection is looked at once
 	maxWait      = 5 * time.Minute // longest long poll
 	workers      = 4               // goroutines for what may block
-	refusals     = 64              // refused connections that may linger at the same time
+	refusals     = 16              // refused connections that may linger at the same time
 	reserveFDs   = 64              // descriptors that connections leave to the store, the HTTP side and the runtime
-	httpConns    = 64              // connections of the HTTP side
+	httpConns    = 16              // connections of the HTTP side
 	metricTopics = 1000            // topics with metrics of their own
 	metricQueues = 10000           // partitions with metrics of their own
 )

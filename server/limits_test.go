@@ -168,7 +168,7 @@ func TestLimit_CommandsInFlight(t *testing.T) {
 // TestLimit_PutsInFlight sends many more puts than may wait for the flush, until the broker holds as much unread input as it may and the
 // connection leaves its event loop. Each put is answered once, in order.
 func TestLimit_PutsInFlight(t *testing.T) {
-	bothWays(t, settings{"maxCommandsInFlight": "20", "maxOutboundBytes": "65536", "maxMessageSize": "1024"}, func(t *testing.T, _ *Server, addr string) {
+	bothWays(t, settings{"maxCommandsInFlight": "20", "maxOutboundBytes": "65536", "maxMessageSize": "1024"}, func(t *testing.T, s *Server, addr string) {
 		c := dial(t, addr)
 		const puts = 20_000
 		var commands strings.Builder
@@ -190,6 +190,9 @@ func TestLimit_PutsInFlight(t *testing.T) {
 			t.Fatalf("answer %+v, want a message", r)
 		}
 		c.wantEnd()
+		if addr == s.Addr() && s.adopted.Load() != 1 {
+			t.Error("the connection has not left its event loop")
+		}
 	})
 }
 

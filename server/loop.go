@@ -38,7 +38,6 @@ type loop struct {
 	request protocol.Request
 	batch   store.Batch
 	puts    []pendingPut // what the batch holds, in order
-	putSize int          // bytes of data in it
 	tally   topicTally   // counts of puts that are not in their topic yet
 	out     []byte       // answers that are ready
 	began   time.Time    // when the pass began

@@ -26,6 +26,7 @@ func (s *Server) servePlain(nc net.Conn) {
 
 // adopt goes on with a connection that has left its event loop, on goroutines of its own.
 func (s *Server) adopt(c *conn, nc net.Conn) {
+	s.adopted.Add(1)
 	p := s.newPlain(c, nc)
 	s.plains.Go(p.serve)
 }

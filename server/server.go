@@ -39,6 +39,7 @@ type Server struct {
 	window    window
 
 	counts     [shards]counters
+	adopted    atomic.Int64 // connections that have left their event loop
 	plainLoops atomic.Int64
 	plains     sync.WaitGroup
 	plainSet   plainSet

@@ -49,7 +49,7 @@ func (t *statsText) text(line string) { t.b = append(append(t.b, line...), proto
 // stats answers an item. Those that grow with the number of topics or ask the file system are made on a worker.
 func (c *conn) stats(l *loop, r *protocol.Request) {
 	s, item, opaque := c.server, string(r.Item), r.Opaque
-	fill := func(*statsText) {}
+	var fill func(*statsText)
 	switch item {
 	case "config":
 		c.loop.Load().commit(c)

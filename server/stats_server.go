@@ -13,6 +13,7 @@ func (s *Server) statsConnections(t *statsText) {
 	for r := range reasons {
 		t.int("refused_"+r.String(), s.admission.refused[r].Load())
 	}
+	t.int("left_event_loop_total", s.adopted.Load())
 	t.int("accept_errors_total", s.admission.failed.Load())
 	t.int("outbound_bytes", s.outbound.Load())
 	for _, e := range []struct {

@@ -71,6 +71,7 @@ type Loss struct {
 	From      int64          `json:"from"`     // logical offsets
 	To        int64          `json:"to"`       // behind the last one
 	Messages  int64          `json:"messages"` // -1: not known
+	Possible  bool           `json:"possible"` // nobody can say whether there was anything; no new message gets these offsets
 }
 
 // CheckReport is what Check found.
@@ -120,7 +121,9 @@ func Check(o CheckOptions) (CheckReport, error) {
 	left := report.Findings
 	report.Findings = nil
 	for _, f := range first.report.Findings {
-		same := func(g Finding) bool { return g.Area == f.Area && g.File == f.File && g.Offset == f.Offset }
+		same := func(g Finding) bool {
+			return g.Severity == f.Severity && g.Area == f.Area && g.File == f.File && g.Offset == f.Offset
+		}
 		f.Repaired = f.fix != nil && !slices.ContainsFunc(left, same)
 		report.Findings = append(report.Findings, f)
 		left = slices.DeleteFunc(left, same)
@@ -164,8 +167,10 @@ type checker struct {
 	damage int              // last finding since the log was contiguous that can be why something is missing; -1: none
 	spans  []span           // damaged places
 
-	mins     map[uint32]int64 // smallest readable offset of each queue, says the checkpoint
+	mins     map[uint32]int64 // smallest readable offset of each queue, say the checkpoint and what lies behind it
+	index    *sealedIndex     // of the sealed segment that is read; nil: none that is sound
 	gapKnown bool             // why a segment is not there is in a finding
+	gaps     []span           // where segments are not there and are not needed, says the checkpoint
 
 	kept   map[string]bool // files with a copy aside
 	struck map[int64]bool  // segments that a repair takes out of the checkpoints
@@ -318,7 +323,11 @@ func (c *checker) checkCheckpoints() error {
 	if c.point != nil {
 		for _, q := range c.point.queues {
 			c.names[q.id] = queueName{q.topic, q.partition}
-			c.mins[q.id] = q.starts[0].offset
+			first := 0
+			for first+1 < len(q.starts) && q.starts[first].messages == q.starts[first+1].messages {
+				first++ // nothing is in it: a power cut took what was
+			}
+			c.mins[q.id] = q.starts[first].offset
 		}
 	}
 	return nil

@@ -1,8 +1,8 @@
 package store
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -55,13 +55,17 @@ func (c *checker) progress(done int) {
 	}
 }
 
-// findDrops looks for segments that were removed since the checkpoint.
+// findDrops looks for what was removed since the checkpoint.
 func (c *checker) findDrops(start int64) {
 	for _, g := range c.tail {
 		whole := g.base == start
 		start = walkFrames(g, g.limit, func(h header, _ []byte) {
-			if whole && h.kind == kindDrop {
+			switch {
+			case !whole:
+			case h.kind == kindDrop:
 				c.dropped[h.logical] = true
+			case h.kind == kindTrim:
+				c.mins[h.queue] = max(c.mins[h.queue], h.logical)
 			}
 		}, func(region) { whole = false })
 		if !whole {
@@ -84,6 +88,7 @@ func (c *checker) checkMissing(base int64) {
 			Action: "strike it from the checkpoint, so that a broker starts: reads of what it held give an error. Restore the file if you can",
 			fix:    func() error { return c.strike(need) }})
 		c.damage, c.gapKnown = n, true
+		c.spans = append(c.spans, span{need, base, n}) // for what was published of it later
 		if x, err := openIndex(c.FS, indexName(name), need); err == nil {
 			if x.check() == nil {
 				c.loseEntries(n, x, need, math.MaxInt64)
@@ -93,24 +98,12 @@ func (c *checker) checkMissing(base int64) {
 	}
 }
 
-// loseEntries adds the runs of an index between two positions to what a finding has lost, and goes on behind them.
-func (c *checker) loseEntries(finding int, x *sealedIndex, from, to int64) {
-	for i := range x.queues {
-		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
-		for j := range r.len() {
-			if e := r.at(j); e.pos-frameHeader >= from && e.pos-frameHeader < to {
-				c.lose(finding, queue, e.logical, e.logical+int64(e.bytes), int64(e.count))
-				c.ends[queue] = e.logical + int64(e.bytes)
-			}
-		}
-	}
-}
-
 // checkSealed reads a segment whose frames are behind an index, up to position next at most.
 func (c *checker) checkSealed(base, next int64) error {
 	if base != c.at && !c.gapKnown {
-		clear(c.ends) // what lay between was dropped, and the queues went on in it
-		c.damage = -1
+		// What lay between was dropped, because none of it was readable any more.
+		maps.DeleteFunc(c.ends, func(queue uint32, end int64) bool { return end < c.mins[queue] })
+		c.gaps = append(c.gaps, span{max(c.at, 0), base, -1})
 	}
 	c.gapKnown = false
 	g, err := openSegment(c.FS, c.Dir, base)
@@ -126,6 +119,7 @@ func (c *checker) checkSealed(base, next int64) error {
 	if indexErr != nil {
 		x = nil
 	}
+	c.index = x
 	built := indexBuilder{}
 	c.at = walkFrames(g, next, func(h header, body []byte) {
 		built.add(h, body)
@@ -145,10 +139,12 @@ func (c *checker) checkSealed(base, next int64) error {
 	}
 	if x != nil {
 		c.checkCut(g, x)
+		c.followIndex(x)
 	}
+	c.index = nil
 	switch {
 	case indexErr == nil:
-		if reason := compareIndex(x, built, c.spans); reason != "" {
+		if reason := c.compareIndex(g, x, built); reason != "" {
 			c.findIndex(g, &CorruptError{Reason: reason}, built)
 		}
 	case isNotExist(indexErr) && c.blind: // it may be one that was not sealed
@@ -156,20 +152,6 @@ func (c *checker) checkSealed(base, next int64) error {
 		c.findIndex(g, indexErr, built)
 	}
 	return nil
-}
-
-func (c *checker) findIndex(g *segment, err error, built indexBuilder) {
-	f := Finding{Severity: SeverityDamage, Area: AreaIndex, File: indexName(g.name), Reason: err.Error(), Action: "make it again from the segment: nothing is lost"}
-	var corrupt *CorruptError
-	switch {
-	case errors.As(err, &corrupt):
-		f.Offset, f.Reason = corrupt.Offset, corrupt.Reason
-	case isNotExist(err):
-		f.Reason = "missing"
-	}
-	data := built.encode(g.base)
-	f.fix = func() error { return c.replace(f.File, data) }
-	c.find(f)
 }
 
 // damagedSealed reports a bad place before the checkpoint. It stays as it is: a read of it is an error, and only that.
@@ -186,58 +168,14 @@ func (c *checker) damagedSealed(g *segment, x *sealedIndex, r region) {
 	}
 }
 
-// checkCut finds out from the index whether the end of a segment is gone.
-func (c *checker) checkCut(g *segment, x *sealedIndex) {
-	end := int64(0)
-	for i := range x.queues {
-		for j, r := 0, x.runsAt(i); j < r.len(); j++ {
-			if e := r.at(j); e.pos >= g.base {
-				end = max(end, e.pos+int64(e.bytes))
-			}
+// spanOf is the finding of the damaged place that a position lies in, -1 if it lies in none.
+func (c *checker) spanOf(pos int64) int {
+	for _, s := range c.spans {
+		if pos >= s.from && pos < s.to {
+			return s.finding
 		}
 	}
-	if end = align(end); end <= c.at {
-		return
-	}
-	from := c.at
-	n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: g.name, Offset: from - g.base, Bytes: end - from,
-		Reason: "the segment ends here, but its index knows of more",
-		Action: "left as it is: reads of what is lost give an error, everything else is served. Restore the file from a replica or a backup"})
-	c.damage = n
-	c.spans = append(c.spans, span{from, end, n})
-	c.loseEntries(n, x, from, end)
-	c.at = end
-}
-
-// compareIndex says how an index differs from the frames of its segment, "" if it does not. Runs in damaged places are only in the index.
-func compareIndex(x *sealedIndex, built indexBuilder, spans []span) string {
-	const differs = "it does not fit the segment"
-	count := 0
-	for i := range x.queues {
-		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
-		have := built[queue]
-		count += len(have)
-		for j := range r.len() {
-			e := r.at(j)
-			if len(have) > 0 && have[0].pos == e.pos && have[0].logical == e.logical && have[0].bytes == e.bytes && have[0].count == e.count {
-				have = have[1:]
-				continue
-			}
-			if !slices.ContainsFunc(spans, func(s span) bool { return e.pos >= s.from && e.pos < s.to }) {
-				return differs
-			}
-		}
-		if len(have) > 0 {
-			return differs
-		}
-	}
-	for _, list := range built {
-		count -= len(list)
-	}
-	if count != 0 {
-		return differs
-	}
-	return ""
+	return -1
 }
 
 // frame checks what follows from a sound frame.
@@ -255,7 +193,7 @@ func (c *checker) frame(g *segment, h header, body []byte) {
 	case kindHidden:
 		c.records(g, h, body)
 	case kindQueue:
-		if _, partition, topic, ok := parseQueueBody(body); ok {
+		if _, partition, topic, ok := parseQueueBody(body); ok && partition >= 0 && partition < maxPartition && h.queue > 0 {
 			c.names[h.queue] = queueName{protocol.Topic(topic), partition}
 			if _, known := c.ends[h.queue]; !known && c.inTail {
 				c.ends[h.queue] = 0
@@ -280,11 +218,13 @@ func (c *checker) frame(g *segment, h header, body []byte) {
 			c.order(g, h, "a publish frame that makes no sense")
 		}
 		for _, r := range list {
+			if c.inTail && !c.made(header{kind: kindMessage, queue: r.queue}) {
+				c.order(g, h, fmt.Sprintf("a publish frame of queue %d, which was never made", r.queue))
+				break
+			}
 			c.run(g, h, r.queue, entry{logical: r.logical, pos: r.pos, bytes: r.bytes, count: r.count})
-			for _, s := range c.spans {
-				if r.pos >= s.from && r.pos < s.to {
-					c.lose(s.finding, r.queue, r.logical, r.logical+int64(r.bytes), int64(r.count))
-				}
+			if n := c.spanOf(r.pos); n >= 0 {
+				c.lose(n, r.queue, r.logical, r.logical+int64(r.bytes), int64(r.count))
 			}
 		}
 	case kindOffset:
@@ -338,15 +278,40 @@ func (c *checker) records(g *segment, h header, body []byte) {
 // run checks that a run goes on where its queue ended.
 func (c *checker) run(g *segment, h header, queue uint32, e entry) {
 	end, known := c.ends[queue]
+	if min, ok := c.mins[queue]; ok && !known {
+		end, known = min, true // what is not needed any more may be gone, the rest must be there
+		if end > e.logical {
+			end = e.logical
+		}
+	}
+	if known && c.index != nil {
+		end = c.index.follow(queue, end, e.logical)
+	}
 	switch {
-	case known && e.logical > end && c.damage >= 0:
-		c.lose(c.damage, queue, end, e.logical, -1)
+	case known && e.logical > end && c.cause(queue) >= 0:
+		c.lose(c.cause(queue), queue, end, e.logical, -1)
 		c.fillHole(queue, e.logical)
 	case known && e.logical != end:
 		c.order(g, h, fmt.Sprintf("%s goes on at offset %d instead of %d", c.name(queue), e.logical, end))
 	}
 	c.ends[queue] = e.logical + int64(e.bytes)
 	c.seen[queue] = h.pos
+}
+
+// cause is the finding that is why something of a queue is missing, -1 if there is none.
+func (c *checker) cause(queue uint32) int {
+	for i := len(c.gaps) - 1; i >= 0; i-- {
+		g := &c.gaps[i]
+		if g.to <= c.seen[queue] {
+			break
+		}
+		if g.finding < 0 {
+			g.finding = c.find(Finding{Severity: SeverityNote, Area: AreaSegment, File: segmentName(c.Dir, g.from),
+				Reason: "a segment is missing that the checkpoint does not ask for", Action: "none: this is what a repair leaves. Reads of what it held give an error"})
+		}
+		return g.finding
+	}
+	return c.damage
 }
 
 func (c *checker) goOn(g *segment, h header, q goOn) {

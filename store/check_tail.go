@@ -22,18 +22,15 @@ func (c *checker) meetCheckpoint() {
 	if c.point != c.last {
 		name = c.path(checkpointPrev)
 	}
-	if c.at >= 0 && c.point == c.last && c.at != c.point.pos && !c.gapKnown {
-		n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: segmentName(c.Dir, c.at),
-			Reason: fmt.Sprintf("the log before the checkpoint ends at %d instead of %d", c.at, c.point.pos),
-			Action: "left as it is: reads of what is lost give an error, everything else is served"})
-		c.damage = n
+	if c.at >= 0 && c.at < c.point.pos && !c.gapKnown {
+		c.gaps = append(c.gaps, span{c.at, c.point.pos, -1})
 	}
 	for _, q := range c.point.queues {
 		end, known := c.ends[q.id]
 		switch {
 		case !known || end == q.end:
-		case end < q.end && c.damage >= 0:
-			c.lose(c.damage, q.id, end, q.end, -1)
+		case end < q.end && c.cause(q.id) >= 0:
+			c.lose(c.cause(q.id), q.id, end, q.end, -1)
 		default:
 			c.find(Finding{Severity: SeverityDamage, Area: AreaCheckpoint, File: name,
 				Reason: fmt.Sprintf("it says that %s goes on at offset %d, in the log it is %d", c.name(q.id), q.end, end),
@@ -41,7 +38,7 @@ func (c *checker) meetCheckpoint() {
 		}
 		c.ends[q.id] = q.end
 	}
-	c.damage, c.gapKnown = -1, false
+	c.damage, c.gapKnown, c.gaps = -1, false, nil
 }
 
 // checkTail reads what a start reads, and judges a bad place as a start does.
@@ -150,7 +147,7 @@ func (c *checker) made(h header) bool {
 		return true
 	}
 	if int(queue) <= len(c.names) {
-		return true
+		return h.queue > 0
 	}
 	if len(c.fills) == 0 || queue >= maxPartition {
 		return false
@@ -185,14 +182,26 @@ func (c *checker) fillHole(queue uint32, logical int64) {
 	f.list = append(f.list, goOn{queue, logical})
 }
 
-// finishFills: where it is not known what was lost, it may have been the last messages of any queue that has none behind. Those queues
-// go on further up too, so that an offset never gives two different messages.
+// finishFills completes the frames that a repair is to write.
 func (c *checker) finishFills() {
+	c.goOnBehindUnknown()
+	for _, f := range c.fills {
+		if f.to-f.from < lostSize(len(f.list)) {
+			// No frames that were ever there leave so little room.
+			bad := &c.report.Findings[c.spanOf(f.from)]
+			bad.fix, bad.Fixable, bad.Action = nil, false, "left as it is. Restore the directory from a replica or a backup"
+		}
+	}
+}
+
+// goOnBehindUnknown: where it is not known what was lost, it may have been the last messages of any queue that has none behind. Those queues
+// go on further up too, so that an offset never gives two different messages.
+func (c *checker) goOnBehindUnknown() {
 	var last *fill
-	total := int64(0)
+	total, lastFinding := int64(0), -1
 	for _, f := range c.fills {
 		if !f.exact {
-			last = f
+			last, lastFinding = f, c.spanOf(f.from)
 			total += f.lost
 		}
 	}
@@ -202,7 +211,11 @@ func (c *checker) finishFills() {
 	var list []goOn
 	for _, queue := range slices.Sorted(maps.Keys(c.names)) {
 		if c.seen[queue] < last.to {
-			list = append(list, goOn{queue, c.ends[queue] + total})
+			end := c.ends[queue]
+			list = append(list, goOn{queue, end + total})
+			name := c.names[queue]
+			f := &c.report.Findings[lastFinding]
+			f.Lost = append(f.Lost, Loss{Topic: name.topic, Partition: name.partition, Queue: queue, From: end, To: end + total, Messages: -1, Possible: true})
 		}
 	}
 	if lostSize(len(last.list)+len(list)) <= last.to-last.from {
@@ -214,9 +227,8 @@ func (c *checker) finishFills() {
 		end.base, end.from = c.tornBase, c.tornAt // over the beginning of what the next start cuts
 	}
 	end.to, end.list = end.from+align(lostSize(len(list))), list
-	finding := c.spans[len(c.spans)-1].finding
-	fix := c.report.Findings[finding].fix
-	c.report.Findings[finding].fix = func() error {
+	fix := c.report.Findings[lastFinding].fix
+	c.report.Findings[lastFinding].fix = func() error {
 		if err := fix(); err != nil {
 			return err
 		}

@@ -15,16 +15,8 @@ func TestCheck_SoundDirectories(t *testing.T) {
 		t.Run(fmt.Sprintf("closed=%v", closed), func(t *testing.T) {
 			d := newDamageDisk(t, closed)
 			r := d.check(t, false)
-			if len(r.Findings) != 0 {
-				notes := 0
-				for _, f := range r.Findings {
-					if f.Severity == SeverityNote {
-						notes++
-					}
-				}
-				if notes != len(r.Findings) {
-					t.Errorf("findings in a sound directory:%s", describe(r))
-				}
+			if len(damages(r)) > 0 || closed && len(r.Findings) > 0 {
+				t.Errorf("findings in a sound directory:%s", describe(r))
 			}
 			messages := 0
 			for _, m := range d.want {
@@ -231,7 +223,7 @@ func TestDamage_InAnIndex(t *testing.T) {
 	base := newDamageDisk(t, true)
 	segments := base.segments(t)
 	name := indexName(segments[2])
-	for at := int64(0); at < base.size(t, name); at++ {
+	for at := int64(0); at < base.size(t, name); at += 1 + at/64 {
 		d := base.copy()
 		d.flip(t, name, at, int(at%8))
 		r := d.check(t, false)
@@ -261,7 +253,7 @@ func TestDamage_IndexAndSegment(t *testing.T) {
 	base := newDamageDisk(t, true)
 	segments := base.segments(t)
 	name := segments[2]
-	for at := int64(0); at < base.size(t, name); at += 31 {
+	for at := int64(0); at < base.size(t, name); at += 97 {
 		d := base.copy()
 		d.flip(t, name, at, 3)
 		d.flip(t, indexName(name), base.size(t, indexName(name))-1, 0)
@@ -284,7 +276,7 @@ func TestDamage_InCheckpoints(t *testing.T) {
 				d := base.copy()
 				d.flip(t, name, at, int(at%8))
 				r := d.check(t, false)
-				if r.Sound() || r.Findings[0].Area != AreaCheckpoint || len(r.Findings) != 1 {
+				if r.Sound() || damages(r)[0].Area != AreaCheckpoint || len(damages(r)) != 1 {
 					t.Fatalf("flip at %d of %s:%s", at, name, describe(r))
 				}
 				repaired := d.copy()
@@ -308,7 +300,7 @@ func TestDamage_InCheckpoints(t *testing.T) {
 }
 
 func TestDamage_InBothCheckpoints(t *testing.T) {
-	d := newDamageDisk(t, true)
+	d := newDamageDisk(t, true).copy()
 	d.flip(t, checkpointName, 30, 1)
 	d.flip(t, checkpointPrev, 30, 1)
 	if _, _, err := d.open(t); err == nil {

@@ -288,10 +288,17 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 		s.observeIDs(body)
 	case kindPublish:
 		list, ok := parsePublishedRuns(body)
+		ends := map[uint32]int64{}
 		for _, r := range list {
-			if s.queueByID(r.queue) == nil {
+			q := s.queueByID(r.queue)
+			if q == nil {
 				ok = false
+				break
 			}
+			if end, seen := ends[r.queue]; r.logical != end && seen || r.logical != q.end && !seen {
+				return bad(fmt.Sprintf("%s-%d does not go on at the published offset %d", q.topic, q.partition, r.logical))
+			}
+			ends[r.queue] = r.logical + int64(r.bytes)
 		}
 		if !ok {
 			return bad("a publish frame that makes no sense")

@@ -117,7 +117,7 @@ func (b *Broker) readAddresses(text string) error {
 		switch key {
 		case "METAQ_BROKER":
 			b.Addr = value
-		case "METAQ_HTTP":
+		case "HTTP_ADDRESS":
 			b.HTTPAddr = value
 		}
 	}

@@ -56,10 +56,9 @@ func (r *reader) follow(ctx context.Context, partitions []int32) error {
 				return err
 			}
 		case <-keep.C:
-			if err := r.keep(ctx); err != nil {
-				if err := r.reconnect(ctx, err); err != nil {
-					return err
-				}
+			// While the broker is away the positions stay pending; the cursors tell, and wait for it.
+			if err := r.keep(ctx); err != nil && !client.Retriable(err) {
+				return err
 			}
 		case err := <-failed:
 			return err
@@ -67,21 +66,6 @@ func (r *reader) follow(ctx context.Context, partitions []int32) error {
 			return ctx.Err()
 		}
 	}
-	return nil
-}
-
-// reconnect replaces the connection for commits. Positions that could not be kept stay pending for the next time.
-func (r *reader) reconnect(ctx context.Context, cause error) error {
-	if !client.Retriable(cause) {
-		return cause
-	}
-	conn, err := r.dial(ctx)
-	if err != nil {
-		// The cursors tell that the broker is gone, and wait for it; the next tick tries again.
-		return ctx.Err()
-	}
-	r.conn.Close()
-	r.conn = conn
 	return nil
 }
 

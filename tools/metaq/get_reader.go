@@ -212,11 +212,27 @@ func (r *reader) keep(ctx context.Context) error {
 		return nil
 	}
 	for partition, offset := range r.pending {
-		err := r.conn.Commit(ctx, r.options.topic, protocol.Group(r.options.group), partition, offset)
-		if err != nil {
+		if err := r.commit(ctx, partition, offset); err != nil {
 			return fmt.Errorf("keep the position of group %s in partition %d: %w", r.options.group, partition, err)
 		}
 		delete(r.pending, partition)
 	}
 	return nil
+}
+
+// commit tells the broker how far the group is in one partition. The connection for it is mostly idle, and may have been lost
+// long ago without anybody noticing: then it is made again.
+func (r *reader) commit(ctx context.Context, partition int32, offset int64) error {
+	group := protocol.Group(r.options.group)
+	err := r.conn.Commit(ctx, r.options.topic, group, partition, offset)
+	if !client.Retriable(err) {
+		return err
+	}
+	conn, dialErr := r.dial(ctx)
+	if dialErr != nil {
+		return err
+	}
+	r.conn.Close()
+	r.conn = conn
+	return r.conn.Commit(ctx, r.options.topic, group, partition, offset)
 }

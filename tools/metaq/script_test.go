@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,8 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_COLOR", "1")
+			// A program built with -race sleeps a second at its end unless it is told not to.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("TZ", "UTC")
 			return nil
 		},
@@ -59,7 +62,8 @@ func eventually(ts *testscript.TestScript, what string, done func() bool) {
 	}
 }
 
-// readyCommand is "ready FILE": it waits for the ready file of a broker and sets METAQ_BROKER and HTTP_ADDRESS from it.
+// readyCommand is "ready FILE": it waits for the ready file of a broker and sets METAQ_BROKER, HTTP_ADDRESS and PORT
+// from it.
 func readyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready FILE")
@@ -75,6 +79,11 @@ func readyCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("ready file has the line %q", line)
 		}
 		ts.Setenv(key, value)
+		if key == brokerEnv {
+			_, port, err := net.SplitHostPort(value)
+			ts.Check(err)
+			ts.Setenv("PORT", port)
+		}
 	}
 }
 
