@@ -223,9 +223,11 @@ func (p *Producer) pause() {
 	}
 }
 
+// send puts a batch on its way over one connection. After the first failure the rest of it fails as well: were it sent over a new
+// connection, it would overtake what failed.
 func (p *Producer) send(batch []*sending) {
+	conn, err := p.connected()
 	for _, s := range batch {
-		conn, err := p.connected()
 		if err == nil && s.partition < 0 {
 			s.partition, err = p.choose(conn, s)
 		}

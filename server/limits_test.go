@@ -74,7 +74,7 @@ func TestLimit_LargestMessageComesInPieces(t *testing.T) {
 }
 
 // putMany stores count messages of size bytes in partition 0 of topic t.
-func putMany(t *testing.T, addr string, count, size int) {
+func putMany(t testing.TB, addr string, count, size int) {
 	t.Helper()
 	c := dial(t, addr)
 	defer c.nc.Close()

@@ -14,6 +14,7 @@ type fill struct {
 	create   bool  // the segment's file is gone
 	exact    bool  // what is lost is known
 	list     []goOn
+	listed   map[uint32]int // where a queue is in the list
 }
 
 // meetCheckpoint compares what was read with what the checkpoint says, and goes on with the latter.
@@ -149,7 +150,11 @@ func (c *checker) made(h header) bool {
 	if int(queue) <= len(c.names) {
 		return h.queue > 0
 	}
-	if len(c.fills) == 0 || queue >= maxPartition {
+	room := int64(0)
+	for _, f := range c.fills {
+		room += f.lost / frameHeader
+	}
+	if int64(queue)-int64(len(c.names)) > room || queue >= maxPartition {
 		return false
 	}
 	for id := uint32(len(c.names) + 1); id <= queue; id++ {
@@ -173,12 +178,14 @@ func (c *checker) fillHole(queue uint32, logical int64) {
 		return
 	}
 	f := c.fills[len(c.fills)-1]
-	for i := range f.list {
-		if f.list[i].queue == queue {
-			f.list[i].logical = logical
-			return
-		}
+	if i, listed := f.listed[queue]; listed {
+		f.list[i].logical = logical
+		return
 	}
+	if f.listed == nil {
+		f.listed = map[uint32]int{}
+	}
+	f.listed[queue] = len(f.list)
 	f.list = append(f.list, goOn{queue, logical})
 }
 
