@@ -209,7 +209,14 @@ func (c *checker) frame(g *segment, h header, body []byte) {
 			c.order(g, h, "a lost frame that makes no sense")
 		}
 		for _, q := range list {
+			if q.queue == 0 || c.inTail && int(q.queue) > len(c.names)+1 {
+				c.order(g, h, fmt.Sprintf("a lost frame of queue %d, which was never made", q.queue))
+				break
+			}
 			c.nameLost(q.queue)
+			if _, known := c.ends[q.queue]; !known && c.inTail {
+				c.ends[q.queue] = 0
+			}
 			c.goOn(g, h, q)
 		}
 	case kindPublish:

@@ -1,0 +1,94 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/test/process"
+)
+
+const (
+	producerKills    = 3
+	messagesEachLife = 20000
+	producerBound    = 60 * time.Second
+)
+
+// A producer goes on over kills of the broker by itself. What it has sent without an answer it sends again, so that
+// messages may come twice; but in each partition they come in the order in which they were handed over, and none is left
+// out.
+func TestProducerKeepsOrderOverKills(t *testing.T) {
+	broker := process.Start(t, process.Options{Config: "[system]\n[topic=t]\nnumPartitions=2\n"})
+	producer, err := client.NewProducer(broker.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acked, failed atomic.Int64
+	for life := range producerKills + 1 {
+		// Half of what is sent in a life is acknowledged before the kill, so that it hits the producer at work.
+		half := make(chan struct{})
+		due := acked.Load() + messagesEachLife/2
+		for n := range int64(messagesEachLife) {
+			m := client.Message{Topic: "t", Body: number{0, int64(life)*messagesEachLife + n}.body()}
+			producer.SendAsync(m, func(_ client.Receipt, err error) {
+				if err != nil {
+					failed.Add(1)
+				} else if acked.Add(1) == due {
+					close(half)
+				}
+			})
+		}
+		if life == producerKills {
+			break
+		}
+		select {
+		case <-half:
+		case <-time.After(producerBound):
+			t.Fatalf("%d messages acknowledged after %s", acked.Load(), producerBound)
+		}
+		broker.Kill(t)
+		broker.Restart(t)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), producerBound)
+	defer cancel()
+	if err := producer.Close(ctx); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	const sent = (producerKills + 1) * messagesEachLife
+	if acked.Load() != sent || failed.Load() != 0 {
+		t.Errorf("%d messages acknowledged and %d failed, of %d", acked.Load(), failed.Load(), sent)
+	}
+
+	found, twice := make([]bool, sent), 0
+	for partition := range 2 {
+		q := queue{"t", partition}
+		last := int64(-1)
+		_, err := readAll(broker.Addr, q, func(m stored, broken error) {
+			name, err := parseNumber(m.data)
+			if broken != nil || err != nil || name.n >= sent {
+				t.Fatalf("%s at %d: %v %v", q, m.offset, broken, err)
+			}
+			if found[name.n] {
+				twice++
+				return
+			}
+			found[name.n] = true
+			if name.n < last {
+				t.Errorf("%s at %d: message %d comes after %d", q, m.offset, name.n, last)
+			}
+			last = name.n
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for n, ok := range found {
+		if !ok {
+			t.Errorf("message %d is lost", n)
+		}
+	}
+	fmt.Printf("producer: %d kills, %d messages, %d stored twice\n", producerKills, sent, twice)
+}
