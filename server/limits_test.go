@@ -73,6 +73,25 @@ func TestLimit_LargestMessageComesInPieces(t *testing.T) {
 	})
 }
 
+// TestLimit_MessagesAgainstSegments has segments of the log that are smaller than a message may be otherwise.
+func TestLimit_MessagesAgainstSegments(t *testing.T) {
+	s := startServer(t, settings{"logSegmentSize": "1M", "maxMessageSize": "4194304"})
+	c := dial(t, s.Addr())
+	offset := 0
+	for _, size := range []int{900_000, 200_000, 200_000, 200_000, 1_000_000, 10, 900_000, 900_000} {
+		c.send(fmt.Sprintf("put t 0 %d 0 %d\r\n%s", size, offset, strings.Repeat("x", size)))
+		offset += 20 + size
+	}
+	for range 8 {
+		r, _ := c.next()
+		if _, _, at, err := protocol.ParsePutResult([]byte(r.body)); err != nil || at != int64(r.opaque) {
+			t.Fatalf("%+v: offset %d, %v", r, at, err)
+		}
+	}
+	c.send("put t 0 1100000 0 1\r\n")
+	c.want(protocol.StatusBadRequest)
+}
+
 // putMany stores count messages of size bytes in partition 0 of topic t.
 func putMany(t testing.TB, addr string, count, size int) {
 	t.Helper()

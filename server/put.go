@@ -53,12 +53,12 @@ func (c *conn) put(l *loop, r *protocol.Request) {
 		c.failPut(l, r.Opaque, protocol.StatusError, c.server.putFailed(r.Topic, p, "Checksum failure,message may be corrupted when transfering on networking."))
 		return
 	}
+	if l.batch.Size()+len(r.Body) > c.server.limits.Load().batch {
+		l.commit(c)
+	}
 	l.batch.Add(q, r.Flag, r.Body)
 	l.puts = append(l.puts, pendingPut{t, r.Opaque, p})
 	l.tally.add(t, len(r.Body))
-	if l.batch.Size() >= batchSize {
-		l.commit(c)
-	}
 }
 
 // notStarted is the answer to a put in a transaction, of which this broker has begun none.
@@ -105,6 +105,9 @@ func (l *loop) commit(c *conn) {
 }
 
 func (l *loop) resetBatch() {
+	if l.batch.Size() > maxScratch {
+		l.batch = store.Batch{}
+	}
 	l.batch.Reset()
 	clear(l.puts)
 	l.puts = l.puts[:0]

@@ -21,7 +21,7 @@ var statsHelp = help{"stats [ITEM [OPAQUE]]",
   config       the configuration file as it is
   TOPIC        a topic, with its realtime numbers
   features     what this broker can do beyond the original, a word a line
-  limits       the bounds, with the names of their keys
+  limits       the bounds in force, by the names of their keys; bytes and milliseconds
   connections  connections, refusals, slow readers, bytes in and out
   store        positions, segments, disk, recovery
   flush        what an acknowledgement means, and how long flushes take
