@@ -211,7 +211,7 @@ func (s *Server) keepHouse() {
 }
 
 // deadTicks is how many seconds without a tick say that the event loops have ended.
-const deadTicks = 10
+const deadTicks = 30
 
 // Shutdown stops the broker in order: nobody is let in, commands that were read are answered, what waits for a message is answered at once,
 // connections are closed, the log is flushed. When ctx is done the rest is cut off; the log is closed in order all the same.

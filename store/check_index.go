@@ -90,12 +90,18 @@ func publishedHere(g *segment, e entry) bool {
 	return reason == "" && h.kind == kindHidden && len(body) == int(e.bytes)
 }
 
-// loseEntries adds the runs of an index between two positions to what a finding has lost, and goes on behind them.
+// loseEntries adds the runs of an index between two positions to what a finding has lost, and goes on behind them. It comes before the
+// finding is the cause of what else is missing.
 func (c *checker) loseEntries(finding int, x *sealedIndex, from, to int64) {
 	for i := range x.queues {
 		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
 		for j := range r.len() {
 			if e := r.at(j); e.pos-frameHeader >= from && e.pos-frameHeader < to {
+				if end, known := c.ends[queue]; known {
+					if end = x.follow(queue, end, e.logical); end < e.logical && c.cause(queue) >= 0 {
+						c.lose(c.cause(queue), queue, end, e.logical, -1)
+					}
+				}
 				c.lose(finding, queue, e.logical, e.logical+int64(e.bytes), int64(e.count))
 				c.ends[queue] = e.logical + int64(e.bytes)
 			}
@@ -120,8 +126,8 @@ func (c *checker) checkCut(g *segment, x *sealedIndex) {
 	n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: g.name, Offset: from - g.base, Bytes: end - from,
 		Reason: "the segment ends here, but its index knows of more",
 		Action: "left as it is: reads of what is lost give an error, everything else is served. Restore the file from a replica or a backup"})
-	c.damage = n
 	c.spans = append(c.spans, span{from, end, n})
 	c.loseEntries(n, x, from, end)
+	c.damage = n
 	c.at = end
 }

@@ -87,7 +87,7 @@ func (c *checker) checkMissing(base int64) {
 		n := c.find(Finding{Severity: SeverityDamage, Area: AreaSegment, File: name, Reason: "the segment is missing",
 			Action: "strike it from the checkpoint, so that a broker starts: reads of what it held give an error. Restore the file if you can",
 			fix:    func() error { return c.strike(need) }})
-		c.damage, c.gapKnown = n, true
+		c.gapKnown = true
 		c.spans = append(c.spans, span{need, base, n}) // for what was published of it later
 		if x, err := openIndex(c.FS, indexName(name), need); err == nil {
 			if x.check() == nil {
@@ -95,6 +95,7 @@ func (c *checker) checkMissing(base int64) {
 			}
 			x.mapping.Unmap()
 		}
+		c.damage = n
 	}
 }
 
@@ -158,7 +159,7 @@ func (c *checker) checkSealed(base, next int64) error {
 func (c *checker) damagedSealed(g *segment, x *sealedIndex, r region) {
 	n := c.find(Finding{Severity: SeverityDamage, Area: AreaFrame, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
 		Action: "left as it is: reads of what is lost give an error, everything else is served. Restore the file from a replica or a backup"})
-	c.damage = n
+	defer func() { c.damage = n }()
 	c.spans = append(c.spans, span{r.from, r.to, n})
 	if x != nil {
 		c.loseEntries(n, x, r.from, r.to)

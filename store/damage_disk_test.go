@@ -116,6 +116,11 @@ func (d *damageDisk) publish(t testing.TB, s *Store, group int64, b *Batch) {
 	}
 }
 
+func splitKey(key string) (topic string, partition int32) {
+	i := strings.LastIndex(key, "-")
+	return key[:i], int32(key[i+1] - '0')
+}
+
 func queueKey(q *Queue) string { return fmt.Sprintf("%s-%d", q.topic, q.partition) }
 
 // copy is the disk for one try.
@@ -200,7 +205,7 @@ func (d *damageDisk) read(t testing.TB, s *Store) outcome {
 	t.Helper()
 	out := outcome{lost: map[string]map[int64]bool{}}
 	for key, messages := range d.want {
-		topic, partition := key[:strings.LastIndex(key, "-")], int32(key[len(key)-1]-'0')
+		topic, partition := splitKey(key)
 		q := s.Queue([]byte(topic), partition)
 		for offset, want := range messages {
 			var b []byte
@@ -323,7 +328,7 @@ func describe(r CheckReport) string {
 func (d *damageDisk) putAgain(t testing.TB, s *Store) {
 	t.Helper()
 	for key, end := range d.ends {
-		topic, partition := key[:strings.LastIndex(key, "-")], int32(key[len(key)-1]-'0')
+		topic, partition := splitKey(key)
 		q := s.Queue([]byte(topic), partition)
 		if q == nil {
 			continue

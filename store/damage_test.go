@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -397,11 +398,13 @@ func TestDamage_ASegmentIsMissing(t *testing.T) {
 	}
 }
 
+var damageSeeds = flag.Uint64("damage.seeds", 300, "how many random damages TestDamage_Random tries")
+
 // Several places at once, anywhere but in the last frames, where a torn end cannot be told from damage.
 func TestDamage_Random(t *testing.T) {
 	bases := []*damageDisk{newDamageDisk(t, true), newDamageDisk(t, false)}
 	refused := 0
-	for seed := range uint64(400) {
+	for seed := range *damageSeeds {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		base := bases[rng.IntN(2)]
 		d := base.copy()
@@ -451,6 +454,6 @@ func TestDamage_Random(t *testing.T) {
 		s.Close()
 	}
 	if refused > 0 {
-		t.Errorf("%d of 400 could not be opened after the repair", refused)
+		t.Errorf("%d of %d could not be opened after the repair", refused, *damageSeeds)
 	}
 }

@@ -164,7 +164,7 @@ func (f quartzField) value(word string) (int, error) {
 	n, err := strconv.ParseUint(word, 10, 16)
 	if err != nil {
 		if strings.ContainsAny(word, "LW#lw") {
-			return 0, errors.New("L, W and # are not supported")
+			return 0, errors.New("the letters L, W and # are not supported")
 		}
 		return 0, fmt.Errorf("%q is not a value of this field", word)
 	}
