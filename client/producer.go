@@ -247,7 +247,8 @@ func (p *Producer) send(batch []*sending) {
 	}
 }
 
-// connected is the connection, made anew if there is none.
+// connected is the connection, made anew if there is none. That the last one broke is an error once: what was in flight on it has to be
+// sent again before anything else.
 func (p *Producer) connected() (*Conn, error) {
 	if p.conn != nil {
 		p.conn.mu.Lock()
@@ -259,6 +260,7 @@ func (p *Producer) connected() (*Conn, error) {
 		p.options.log.Warn("the connection broke", "broker", p.addr, "error", broken)
 		p.conn.Close()
 		p.conn = nil
+		return nil, broken
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 
 // platformCommands are the subcommands that need the broker's or the store's code, which is for Linux.
 func platformCommands(a *app) []*cobra.Command {
-	return []*cobra.Command{newServeCommand(a)}
+	return []*cobra.Command{newServeCommand(a), newCheckCommand(a), newDumpCommand(a)}
 }
 
 // brokerVersion is the version that the linker set in package server, or nothing.

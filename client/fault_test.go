@@ -1,0 +1,228 @@
+//go:build linux
+
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/protocol"
+)
+
+// fakeBroker answers puts as a test wants, and remembers what it has stored, in order.
+type fakeBroker struct {
+	addr   string
+	answer func(n int, body string) reaction // n counts puts over all connections, from 1
+
+	mu     sync.Mutex
+	puts   int
+	stored []string
+}
+
+// reaction is what the fake does with a put.
+type reaction int
+
+const (
+	store    reaction = iota // and answer 200
+	refuse                   // answer 503
+	storeCut                 // store, and break the connection instead of answering
+	garbage                  // answer what no broker says
+)
+
+func startFake(t *testing.T, answer func(n int, body string) reaction) *fakeBroker {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &fakeBroker{addr: l.Addr().String(), answer: answer}
+	var conns sync.WaitGroup
+	conns.Add(1)
+	go func() {
+		defer conns.Done()
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Add(1)
+			go func() {
+				defer conns.Done()
+				defer c.Close()
+				b.serve(c)
+			}()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); conns.Wait() })
+	return b
+}
+
+func (b *fakeBroker) serve(c net.Conn) {
+	var in []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		in = append(in, buf[:n]...)
+		for {
+			var r protocol.Request
+			n, err := protocol.Limits{Line: 4096, Body: 1 << 20}.Parse(in, &r)
+			if n == 0 || err != nil {
+				break
+			}
+			out, ok := b.handle(&r)
+			in = in[n:]
+			if _, err := c.Write(out); err != nil || !ok {
+				return
+			}
+		}
+	}
+}
+
+func (b *fakeBroker) handle(r *protocol.Request) (out []byte, ok bool) {
+	switch r.Verb {
+	case protocol.VerbRoute:
+		return protocol.AppendResult(nil, protocol.StatusOK, r.Opaque, "0 "+b.addr+"\r\n"), true
+	case protocol.VerbPut:
+	default:
+		return protocol.AppendResult(nil, protocol.StatusNotFound, r.Opaque, "nothing"), true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.puts++
+	what := b.answer(b.puts, string(r.Body))
+	if what == store || what == storeCut {
+		b.stored = append(b.stored, string(r.Body))
+	}
+	switch what {
+	case refuse:
+		return protocol.AppendResult(nil, protocol.StatusUnavailable, r.Opaque, "busy"), true
+	case storeCut:
+		return nil, false
+	case garbage:
+		return []byte("HTTP/1.1 400 Bad Request\r\n"), true
+	}
+	return protocol.AppendPutResult(nil, r.Opaque, int64(b.puts), 0, 0), true
+}
+
+func (b *fakeBroker) list() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.stored...)
+}
+
+func TestProducer_RetriesWhatIsRefusedForAWhile(t *testing.T) {
+	b := startFake(t, func(n int, _ string) reaction {
+		if n <= 3 {
+			return refuse
+		}
+		return store
+	})
+	p := producer(t, b.addr, client.WithWindow(1))
+	for i := range 5 {
+		if _, err := p.Send(testContext(t), "t", []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprint(b.list()); got != "[0 1 2 3 4]" {
+		t.Errorf("stored %s", got)
+	}
+}
+
+func TestProducer_GivesUpAfterItsTime(t *testing.T) {
+	b := startFake(t, func(int, string) reaction { return refuse })
+	p := producer(t, b.addr, client.WithRetryFor(100*time.Millisecond))
+	_, err := p.Send(testContext(t), "t", []byte("x"))
+	var status *client.StatusError
+	if !errors.As(err, &status) || status.Status != protocol.StatusUnavailable || status.Text != "busy" {
+		t.Errorf("after the time: %v", err)
+	}
+}
+
+func TestProducer_ABrokenConnectionKeepsTheOrder(t *testing.T) {
+	b := startFake(t, func(n int, _ string) reaction {
+		if n%37 == 0 {
+			return storeCut
+		}
+		return store
+	})
+	p := producer(t, b.addr, client.WithWindow(16))
+	const n = 500
+	for i := range n {
+		p.SendAsync(client.Message{Topic: "t", Body: []byte(fmt.Sprint(i))}, func(_ client.Receipt, err error) {
+			if err != nil {
+				t.Errorf("message %d: %v", i, err)
+			}
+		})
+	}
+	if err := p.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for _, body := range b.list() {
+		var i int
+		fmt.Sscan(body, &i)
+		if i > next {
+			t.Fatalf("message %d was stored before %d", i, next)
+		}
+		if i == next {
+			next++
+		}
+	}
+	if next != n {
+		t.Errorf("%d of %d messages are stored", next, n)
+	}
+}
+
+func TestProducer_SomethingElseAnswers(t *testing.T) {
+	b := startFake(t, func(int, string) reaction { return garbage })
+	_, err := producer(t, b.addr).Send(testContext(t), "t", []byte("x"))
+	if !errors.Is(err, protocol.ErrResponse) || client.Retriable(err) {
+		t.Errorf("garbage: %v", err)
+	}
+}
+
+func TestProducer_CloseWithAnEndedContextFailsWhatIsLeft(t *testing.T) {
+	b := startFake(t, func(int, string) reaction { return refuse })
+	p, err := client.NewProducer(b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	p.SendAsync(client.Message{Topic: "t", Body: []byte("x")}, func(_ client.Receipt, err error) { failed <- err })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := p.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("close: %v", err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("a message that was never stored is acknowledged")
+	}
+}
+
+func TestRetriable(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {client.ErrClosed, false}, {context.Canceled, false}, {&client.MovedError{}, false},
+		{&client.StatusError{Status: protocol.StatusBadRequest}, false}, {&client.StatusError{Status: protocol.StatusForbidden}, false},
+		{&client.StatusError{Status: protocol.StatusNotFound}, false}, {&client.StatusError{Status: protocol.StatusError}, false},
+		{&client.StatusError{Status: protocol.StatusUnavailable}, true}, {&client.StatusError{Status: protocol.StatusTimeout}, true},
+		{fmt.Errorf("x: %w", io.ErrUnexpectedEOF), true}, {&net.OpError{Op: "dial", Err: errors.New("refused")}, true},
+		{fmt.Errorf("x: %w", protocol.ErrResponse), false},
+	} {
+		if got := client.Retriable(c.err); got != c.want {
+			t.Errorf("Retriable(%v) = %v", c.err, got)
+		}
+	}
+}
