@@ -119,7 +119,7 @@ func Check(o CheckOptions) (CheckReport, error) {
 	}
 	report := second.report
 	left := report.Findings
-	report.Findings = nil
+	report.Findings = []Finding{}
 	for _, f := range first.report.Findings {
 		same := func(g Finding) bool {
 			return g.Severity == f.Severity && g.Area == f.Area && g.File == f.File && g.Offset == f.Offset
@@ -195,7 +195,7 @@ type span struct {
 }
 
 func checkOnce(o CheckOptions) (*checker, error) {
-	c := &checker{CheckOptions: o, report: CheckReport{Dir: o.Dir}, names: map[uint32]queueName{}, ends: map[uint32]int64{},
+	c := &checker{CheckOptions: o, report: CheckReport{Dir: o.Dir, Findings: []Finding{}}, names: map[uint32]queueName{}, ends: map[uint32]int64{},
 		seen: map[uint32]int64{}, mins: map[uint32]int64{}, at: -1, damage: -1, torn: -1, dropped: map[int64]bool{}, kept: map[string]bool{}, struck: map[int64]bool{}}
 	defer func() {
 		for _, g := range c.tail {

@@ -308,11 +308,8 @@ func (c *checker) run(g *segment, h header, queue uint32, e entry) {
 
 // cause is the finding that is why something of a queue is missing, -1 if there is none.
 func (c *checker) cause(queue uint32) int {
-	for i := len(c.gaps) - 1; i >= 0; i-- {
-		g := &c.gaps[i]
-		if g.to <= c.seen[queue] {
-			break
-		}
+	if n := len(c.gaps); n > 0 && c.gaps[n-1].to > c.seen[queue] {
+		g := &c.gaps[n-1]
 		if g.finding < 0 {
 			g.finding = c.find(Finding{Severity: SeverityNote, Area: AreaSegment, File: segmentName(c.Dir, g.from),
 				Reason: "a segment is missing that the checkpoint does not ask for", Action: "none: this is what a repair leaves. Reads of what it held give an error"})

@@ -355,7 +355,14 @@ func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error 
 		rest := bytes.TrimRight(seg.bytes(from), "\x00")
 		if len(rest) > 0 {
 			s.tornBytes += int64(len(rest))
-			if err := writeFile(s.fs, filepath.Join(s.path("aside"), fmt.Sprintf("%020d.torn", from)), rest); err != nil {
+			name := filepath.Join(s.path("aside"), fmt.Sprintf("%020d.torn", from))
+			for n := 2; ; n++ { // the log may be torn at one place more than once
+				if _, err := s.fs.Stat(name); err != nil {
+					break
+				}
+				name = filepath.Join(s.path("aside"), fmt.Sprintf("%020d.torn.%d", from, n))
+			}
+			if err := writeFile(s.fs, name, rest); err != nil {
 				return err
 			}
 		}
