@@ -201,6 +201,24 @@ func (b *Broker) cleanup(t testing.TB) {
 			text = text[len(text)-logShown:]
 		}
 		t.Logf("end of the broker's log:\n%s", text)
+		b.keep(t)
 	}
 	b.log.Close()
+}
+
+// keepVariable names a folder for what a failed test leaves: the broker's data and its whole log. It does not begin with METAQ_, as settings do.
+const keepVariable = "KEEP_BROKER"
+
+func (b *Broker) keep(t testing.TB) {
+	dir := os.Getenv(keepVariable)
+	if dir == "" {
+		t.Logf("set %s to a folder to keep the broker's data and log", keepVariable)
+		return
+	}
+	dir = filepath.Join(dir, fmt.Sprintf("%s-%d", filepath.Base(t.Name()), time.Now().UnixNano()))
+	if err := os.CopyFS(dir, os.DirFS(b.folder)); err != nil {
+		t.Logf("keep the broker's data: %v", err)
+		return
+	}
+	t.Logf("the broker's data and log are in %s", dir)
 }
