@@ -128,7 +128,9 @@ func (c *conn) drain() {
 	}
 	c.ending = true
 	for _, p := range c.polls {
-		p.fire()
+		if !p.get.own { // the answers to its puts come first
+			p.fire()
+		}
 	}
 	c.finish()
 }

@@ -26,7 +26,8 @@ type getRequest struct {
 	max      int
 	opaque   int32
 	began    time.Time
-	deadline time.Time // of a long poll; zero for a classic get
+	deadline time.Time // of a get that waits; zero for a classic get
+	own      bool      // it waits for the connection's own puts only
 }
 
 func (c *conn) get(l *loop, r *protocol.Request) {
@@ -39,10 +40,13 @@ func (c *conn) get(l *loop, r *protocol.Request) {
 	g := getRequest{topic: t, queue: t.queue(r.Partition), offset: r.Offset, max: int(r.MaxSize), opaque: r.Opaque, began: l.began}
 	if r.Wait > 0 {
 		g.deadline = l.began.Add(min(time.Duration(r.Wait)*time.Millisecond, maxWait))
+	} else if c.waitingPuts > 0 {
+		// Who pastes a put and a get wants to see what was put: at the end of a queue the get waits until the puts before it are answered.
+		g.deadline, g.own = l.began.Add(maxWait), true
 	}
 	switch {
 	case g.queue == nil:
-		if !g.deadline.IsZero() && c.waitBirth(r, g) {
+		if !g.deadline.IsZero() && !g.own && c.waitBirth(r, g) {
 			return
 		}
 		l.counts.missed(t)

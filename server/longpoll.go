@@ -73,6 +73,15 @@ func (p *longPoll) fire() {
 	}
 }
 
+// fireOwn has the gets tried again that waited for the puts of their connection, which are all answered now.
+func (c *conn) fireOwn() {
+	for _, p := range c.polls {
+		if p.get.own {
+			p.fire()
+		}
+	}
+}
+
 // forget releases what waits for the get.
 func (p *longPoll) forget() {
 	p.timer.Stop()
@@ -102,7 +111,7 @@ func (p *longPoll) run(l *loop) {
 	}
 	c.waiting--
 	g := &p.get
-	if c.ending || !time.Now().Before(g.deadline) {
+	if c.ending || g.own || !time.Now().Before(g.deadline) {
 		g.deadline = time.Time{}
 	}
 	l.began = time.Now() // a duration without the wait: waiting is what was asked for

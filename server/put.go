@@ -194,4 +194,7 @@ func (a *ackWait) run(l *loop) {
 	}
 	c.sendLate(a.answers)
 	l.freeAck(a)
+	if c.waitingPuts == 0 {
+		c.fireOwn()
+	}
 }

@@ -2,8 +2,10 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // A verdict counts what a run shows. All but the first three have to be 0.
@@ -55,16 +57,18 @@ type judge struct {
 // judged is a writer and how far its messages have been found.
 type judged struct {
 	*writer
-	last     int64  // the highest number found
-	found    []bool // by number
-	receipts []receipt
+	last     int64     // the highest number found
+	found    []bool    // by number
+	receipts []receipt // that have not been found, by number
 }
 
 func newJudge(v *verdict, q queue, writers []*writer, r *reader) *judge {
 	j := &judge{v: v, queue: q, writers: make(map[int]*judged), seen: r.seen, lastID: -1 << 63}
 	for _, w := range writers {
 		if w.queue == q {
-			j.writers[w.number] = &judged{writer: w, last: -1, found: make([]bool, w.next), receipts: w.receipts}
+			// An answer that had to wait for a flush may be overtaken by later ones.
+			receipts := slices.SortedFunc(slices.Values(w.receipts), func(a, b receipt) int { return cmp.Compare(a.n, b.n) })
+			j.writers[w.number] = &judged{writer: w, last: -1, found: make([]bool, w.next), receipts: receipts}
 			v.acknowledged += len(w.receipts)
 		}
 	}
@@ -108,8 +112,8 @@ func (j *judge) visit(m stored, broken error) {
 	j.receive(w, name.n, m, where)
 }
 
-// receive compares a sound message with its receipt. Receipts are in the order of numbers, as the messages should be;
-// those that are passed over have no message.
+// receive compares a sound message with its receipt. Receipts are in the order of numbers, as the messages should be:
+// one that is passed over has no message.
 func (j *judge) receive(w *judged, n int64, m stored, where string) {
 	for len(w.receipts) > 0 && w.receipts[0].n < n {
 		j.lose(w)

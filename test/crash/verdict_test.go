@@ -52,6 +52,7 @@ func TestJudgeConvicts(t *testing.T) {
 		want  verdict // the counts that must come out, all others 0
 	}{
 		{"a good run", func(*run) {}, verdict{acknowledged: 3, unknown: 1, kept: 1}},
+		{"answers that were overtaken", func(r *run) { slices.Reverse(r.writers[0].receipts) }, verdict{acknowledged: 3, unknown: 1, kept: 1}},
 		{"the unanswered one is not stored", func(r *run) { r.stored = r.stored[:3] }, verdict{acknowledged: 3, unknown: 1}},
 		{"one in the middle is gone", func(r *run) { r.stored = slices.Delete(r.stored, 2, 3) }, verdict{acknowledged: 3, unknown: 1, kept: 1, lost: 1}},
 		{"the tail is gone", func(r *run) { r.stored = r.stored[:2] }, verdict{acknowledged: 3, unknown: 1, lost: 1}},
