@@ -57,6 +57,13 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// Err is why the connection is of no more use, nil while it works.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken
+}
+
 // fail breaks the connection and answers all that wait, in the order in which they asked.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()

@@ -248,9 +248,7 @@ func (c *Consumer) connection(ctx context.Context) (*Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {
-		c.conn.mu.Lock()
-		broken := c.conn.broken
-		c.conn.mu.Unlock()
+		broken := c.conn.Err()
 		if broken == nil {
 			return c.conn, nil
 		}

@@ -251,9 +251,7 @@ func (p *Producer) send(batch []*sending) {
 // sent again before anything else.
 func (p *Producer) connected() (*Conn, error) {
 	if p.conn != nil {
-		p.conn.mu.Lock()
-		broken := p.conn.broken
-		p.conn.mu.Unlock()
+		broken := p.conn.Err()
 		if broken == nil {
 			return p.conn, nil
 		}
