@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,12 +50,19 @@ func (s *Store) sealedUpTo() bool {
 }
 
 // clock is a time that a test moves.
-type clock struct{ t time.Time }
+type clock struct{ ms atomic.Int64 }
 
-func (c *clock) now() time.Time { return c.t }
+func newClock(t time.Time) *clock {
+	c := &clock{}
+	c.ms.Store(t.UnixMilli())
+	return c
+}
+
+func (c *clock) now() time.Time          { return time.UnixMilli(c.ms.Load()) }
+func (c *clock) advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
 func TestExpire_MovesTheMinimumToVirtualSegments(t *testing.T) {
-	c := &clock{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	c := newClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	fsys := vfs.NewMem()
 	o := testOptions(fsys, Rules{SegmentSize: 100, Retention: Policy{MaxAge: time.Hour}})
 	o.Now, o.LogSegmentSize = c.now, 8<<10
@@ -64,10 +72,10 @@ func TestExpire_MovesTheMinimumToVirtualSegments(t *testing.T) {
 	if got := q.SegmentStart(120); got != 111 {
 		t.Fatalf("segment of offset 120 begins at %d, want 111", got)
 	}
-	c.t = c.t.Add(50 * time.Minute)
+	c.advance(50 * time.Minute)
 	put(t, s, q, numbered(20, 25)...)
-	c.t = c.t.Add(20 * time.Minute)
-	if err := s.Expire(c.t); err != nil {
+	c.advance(20 * time.Minute)
+	if err := s.Expire(c.now()); err != nil {
 		t.Fatal(err)
 	}
 	// Records 10..18 are in segments whose newest record is 70 minutes old; 19 shares one with newer ones.
@@ -89,8 +97,8 @@ func TestExpire_MovesTheMinimumToVirtualSegments(t *testing.T) {
 	s = mustOpen(t, o)
 	check(s)
 	// A queue that is quiet for long enough is emptied whole, so that it does not keep the log alive.
-	c.t = c.t.Add(24 * time.Hour)
-	if err := s.Expire(c.t); err != nil {
+	c.advance(24 * time.Hour)
+	if err := s.Expire(c.now()); err != nil {
 		t.Fatal(err)
 	}
 	q = s.Queue([]byte("t"), 0)

@@ -1,15 +1,9 @@
-// Package config is the configuration of a broker: what a server.ini of Metamorphosis 1.4.6 says, with our additions, the environment and
-// the command line on top. Package server and the tool use it. docs/configuration.md explains every key to users; keys.go is the one place
-// where a key is defined.
 package config
 
 import (
-	"fmt"
 	"hash/crc32"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/metaq/metaq/protocol"
@@ -41,8 +35,11 @@ type Config struct {
 
 	file     string
 	raw      []byte
-	sources  map[string]string // by key; absent: default
-	sections []section
+	sources  map[string]string // where a value came from, by key or topic.NAME.KEY; absent: default
+	idle     map[string]string // values of keys that have no effect, by the same names
+	sections []section         // of topics, until loadTopics has read them
+	byName   map[string]int    // index into Topics
+	patterns []string          // the names of Topics with wildcards
 }
 
 // Limits bound what clients can make the broker hold.
@@ -90,20 +87,17 @@ func Default() *Config {
 		MaxSegmentSize: 1 << 30, MaxTransferSize: 1 << 20, DeletePolicy: store.Policy{MaxAge: 168 * time.Hour}, DeleteWhen: deleteWhen,
 		AcceptPublish: true, AcceptSubscribe: true, Stat: true, AutoCreateTopics: true, LogSegmentSize: 128 << 20,
 		Limits:  Limits{MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second},
-		sources: map[string]string{},
+		sources: map[string]string{}, idle: map[string]string{}, byName: map[string]int{},
 	}
 }
 
 // Topic is the configuration of a topic: its own section; that of the system if a wildcard section admits it, or if topics are made by
 // themselves. false: the broker does not accept it.
 func (c *Config) Topic(name string) (TopicConfig, bool) {
-	admitted := c.AutoCreateTopics
-	for _, t := range c.Topics {
-		if t.Name == name {
-			return t, true
-		}
-		admitted = admitted || t.Wildcard() && matches(t.Name, name)
+	if i, ok := c.byName[name]; ok && !c.Topics[i].Wildcard() {
+		return c.Topics[i], true
 	}
+	admitted := c.AutoCreateTopics || slices.ContainsFunc(c.patterns, func(pattern string) bool { return matches(pattern, name) })
 	return c.system(name), admitted
 }
 
@@ -146,92 +140,3 @@ func (c *Config) Raw() []byte { return c.raw }
 
 // Checksum is the CRC-32 of the file, as the original shows it.
 func (c *Config) Checksum() uint32 { return crc32.ChecksumIEEE(c.raw) }
-
-// LossWindow says in one line what an acknowledgement means.
-func (c *Config) LossWindow() string {
-	line := "acks mean: flushed"
-	if c.UnflushThreshold > 1 {
-		line = fmt.Sprintf("acks may be lost on power failure: up to %d messages a partition or %v", c.UnflushThreshold, time.Duration(c.UnflushInterval)*time.Millisecond)
-	}
-	var others []string
-	for _, t := range c.Topics {
-		if (t.UnflushThreshold > 1) != (c.UnflushThreshold > 1) && !t.Wildcard() {
-			others = append(others, t.Name)
-		}
-	}
-	if len(others) > 0 {
-		line += "; otherwise for " + strings.Join(others, ", ")
-	}
-	return line
-}
-
-// Explain prints every value and where it came from.
-func (c *Config) Explain(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "KEY\tVALUE\tFROM\tCHANGE\tMEANING")
-	for _, k := range keys {
-		value, from := "", c.source(k.name)
-		if k.get != nil {
-			value = k.get(c)
-		} else if from == "default" {
-			continue
-		}
-		about := k.about
-		if k.class == noEffect {
-			about = "accepted, has no effect here: " + about
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", k.name, value, from, k.class, about)
-	}
-	for _, t := range c.Topics {
-		fmt.Fprintf(tw, "[topic=%s]\t\t%s\t%s\t%s\n", t.Name, c.file, reloadable, t.describe())
-	}
-	return tw.Flush()
-}
-
-func (t TopicConfig) describe() string {
-	if t.Wildcard() {
-		return "admits topics of such names, with the values of the system section"
-	}
-	return fmt.Sprintf("numPartitions=%d unflushThreshold=%d unflushInterval=%d deletePolicy=%v deleteWhen=%v acceptPublish=%v acceptSubscribe=%v stat=%v",
-		t.NumPartitions, t.UnflushThreshold, t.UnflushInterval, t.DeletePolicy, t.DeleteWhen, t.AcceptPublish, t.AcceptSubscribe, t.Stat)
-}
-
-func (c *Config) source(name string) string {
-	if s := c.sources[name]; s != "" {
-		return s
-	}
-	return "default"
-}
-
-// Change is a key whose value differs between two configurations.
-type Change struct{ Key, Old, New string }
-
-// Diff compares with a newer configuration: what a running broker can take over, and what needs a restart.
-func (c *Config) Diff(newer *Config) (reload, needRestart []Change) {
-	for _, k := range keys {
-		if k.get == nil || k.get(c) == k.get(newer) {
-			continue
-		}
-		change := Change{k.name, k.get(c), k.get(newer)}
-		if k.class == reloadable {
-			reload = append(reload, change)
-		} else {
-			needRestart = append(needRestart, change)
-		}
-	}
-	names := map[string][2]string{}
-	for i, list := range [][]TopicConfig{c.Topics, newer.Topics} {
-		for _, t := range list {
-			n := names[t.Name]
-			n[i] = t.describe()
-			names[t.Name] = n
-		}
-	}
-	for name, d := range names {
-		if d[0] != d[1] {
-			reload = append(reload, Change{"topic=" + name, d[0], d[1]})
-		}
-	}
-	slices.SortStableFunc(reload, func(a, b Change) int { return strings.Compare(a.Key, b.Key) })
-	return reload, needRestart
-}

@@ -1,69 +1,97 @@
 package config
 
-// class says what a change of a key takes.
-type class uint8
+import "time"
 
-const (
-	reloadable class = iota // SIGHUP takes it
-	restart                 // it takes a restart
-	noEffect                // accepted, because an original file has it
+// The kinds of values, with their bounds.
+var (
+	anyText   = textKind()
+	yesNo     = boolKind()
+	brokerIDs = intKind(0, 1<<10-1) // ten bits of a message id
+	ports     = intKind(0, 1<<16-1)
+	counts    = intKind(1, 1<<16)
+	perhaps   = intKind(0, 1<<20)         // 0: no bound
+	messages  = intKind(-1<<31, 1<<31-1)  // the original takes 0 and everything below for group commit
+	millis    = intKind(1, 1<<31-1)       // as the original
+	virtual   = sizeKind(int64(1), 1<<40) // of virtual segments: nothing is allocated by it
+	transfers = sizeKind(int64(1)<<10, 1<<30)
+	segments  = sizeKind(int64(1)<<20, 1<<30)
+	policies  = policyKind()
+	schedules = scheduleKind()
+	durations = durationKind()
 )
 
-func (c class) String() string {
-	return [...]string{"reload", "restart", "no effect"}[c]
+const (
+	aboutPartitions = "partitions of a topic"
+	aboutThreshold  = "messages of a partition acknowledged before a flush; 0 or 1: flush before the answer (group commit)"
+	aboutInterval   = "milliseconds until something acknowledged is flushed, without group commit"
+	aboutPolicy     = "what becomes of old messages: delete,168 (hours) or archive,7d,true; a size as well: delete,168,10G; or keep"
+	aboutWhen       = "when old messages are looked for, a Quartz expression"
+	aboutPublish    = "whether producers are told of the topic"
+	aboutSubscribe  = "whether consumers are told of the topic"
+	aboutStat       = "real-time statistics of each topic"
+
+	noTransactions = "transactions are not supported yet"
+	noZooKeeper    = "this broker runs alone and does not use ZooKeeper yet"
+)
+
+// keys are those of [system] and [zookeeper]: the 27 and 6 of the original (MetaConfig.java and ZkUtils.java of 1.4.6), with ours between.
+var keys = []key[Config]{
+	newKey("brokerId", restart, "id of this broker, part of the message ids", brokerIDs, func(c *Config) *int { return &c.BrokerID }),
+	newKey("hostName", restart, "address to listen on and to be known by; empty: all addresses", anyText, func(c *Config) *string { return &c.HostName }),
+	newKey("serverPort", restart, "port of the text protocol; 0: any free one", ports, func(c *Config) *int { return &c.Port }),
+	newKey("dashboardHttpPort", restart, "HTTP port: health, metrics; 0: any free one, -1: none", intKind(-1, 1<<16-1), func(c *Config) *int { return &c.HTTPPort }),
+	newKey("dataPath", restart, "directory of the log", anyText, func(c *Config) *string { return &c.DataPath }),
+	ignored[Config](systemSection, "dataLogPath", "everything lives in the one log below dataPath"),
+	newKey("numPartitions", reloadable, aboutPartitions, counts, func(c *Config) *int { return &c.NumPartitions }),
+	newKey("unflushThreshold", reloadable, aboutThreshold, messages, func(c *Config) *int { return &c.UnflushThreshold }),
+	newKey("unflushInterval", reloadable, aboutInterval, millis, func(c *Config) *int { return &c.UnflushInterval }),
+	newKey("maxSegmentSize", restart, "logical bytes of a virtual segment, as `offset` and deletePolicy see it", virtual, func(c *Config) *int64 { return &c.MaxSegmentSize }),
+	newKey("maxTransferSize", reloadable, "bytes of an answer to get, unless one message alone is larger", transfers, func(c *Config) *int64 { return &c.MaxTransferSize }),
+	ignored[Config](systemSection, "getProcessThreadCount", "gets run on the event loops"),
+	ignored[Config](systemSection, "putProcessThreadCount", "puts run on the event loops"),
+	newKey("deletePolicy", reloadable, aboutPolicy, policies, func(c *Config) *policy { return &c.DeletePolicy }),
+	newKey("deleteWhen", reloadable, aboutWhen, schedules, func(c *Config) *schedule { return &c.DeleteWhen }),
+	ignored[Config](systemSection, "quartzThreadCount", "one goroutine looks after old messages"),
+	ignored[Config](systemSection, "maxCheckpoints", "the log always keeps two checkpoints"),
+	ignored[Config](systemSection, "checkpointInterval", "a checkpoint is written whenever a segment of the log is full"),
+	ignored[Config](systemSection, "flushTxLogAtCommit", noTransactions),
+	ignored[Config](systemSection, "maxTxTimeoutTimerCapacity", noTransactions),
+	ignored[Config](systemSection, "maxTxTimeoutInSeconds", noTransactions),
+	ignored[Config](systemSection, "loadMessageStoresInParallel", "there is one log, and it is read in order"),
+	newKey("acceptPublish", reloadable, aboutPublish, yesNo, func(c *Config) *bool { return &c.AcceptPublish }),
+	newKey("acceptSubscribe", reloadable, aboutSubscribe, yesNo, func(c *Config) *bool { return &c.AcceptSubscribe }),
+	newKey("stat", reloadable, aboutStat, yesNo, func(c *Config) *bool { return &c.Stat }),
+	newKey("updateConsumerOffsets", reloadable, "answer a get beyond the end with 301 and the end, instead of 404", yesNo, func(c *Config) *bool { return &c.UpdateConsumerOffsets }),
+	ignored[Config](systemSection, "appClassPath", "there are no Java classes to load"),
+
+	newKey("autoCreateTopics", reloadable, "make a topic at the first put to it", yesNo, func(c *Config) *bool { return &c.AutoCreateTopics }),
+	newKey("logSegmentSize", restart, "bytes of a segment file of the log; one more is preallocated", segments, func(c *Config) *int64 { return &c.LogSegmentSize }),
+	newKey("maxMessageSize", restart, "bytes of the data of a message", sizeKind(1<<10, 512<<20), func(c *Config) *int { return &c.Limits.MaxMessage }),
+	newKey("maxLineLength", restart, "bytes of a command line", sizeKind(256, 64<<10), func(c *Config) *int { return &c.Limits.MaxLine }),
+	newKey("maxConnections", reloadable, "connections in all; 0: as many as file descriptors allow", perhaps, func(c *Config) *int { return &c.Limits.MaxConnections }),
+	newKey("maxConnectionsPerAddress", reloadable, "connections of one address; 0: no bound", perhaps, func(c *Config) *int { return &c.Limits.MaxConnectionsPerAddress }),
+	newKey("maxCommandsInFlight", reloadable, "commands of a connection that wait for their answer", intKind(1, 1<<20), func(c *Config) *int { return &c.Limits.MaxInFlight }),
+	newKey("maxOutboundBytes", reloadable, "bytes waiting for a client that reads slowly; it is not read from beyond that", sizeKind(1<<16, 1<<30), func(c *Config) *int { return &c.Limits.MaxOutbound }),
+	newKey("idleTimeout", reloadable, "how long a connection may be silent; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.idle }),
+	newKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", durations, func(c *Config) *time.Duration { return &c.Limits.partial }),
+
+	ignored[Config](zookeeperSection, "zk.zkConnect", noZooKeeper),
+	ignored[Config](zookeeperSection, "zk.zkSessionTimeoutMs", noZooKeeper),
+	ignored[Config](zookeeperSection, "zk.zkConnectionTimeoutMs", noZooKeeper),
+	ignored[Config](zookeeperSection, "zk.zkSyncTimeMs", noZooKeeper),
+	ignored[Config](zookeeperSection, "zk.zkEnable", noZooKeeper),
+	ignored[Config](zookeeperSection, "zk.zkRoot", noZooKeeper),
 }
 
-// key is one setting. An ini file, the environment and --set name it alike.
-type key struct {
-	name    string
-	section string // "system" or "zookeeper"
-	class   class
-	about   string                      // one line for --check-config; for noEffect: why
-	set     func(*Config, string) error // parses a value; nil for noEffect
-	get     func(*Config) string
-}
-
-// system are the keys of [system]: first the 27 of the original (MetaConfig.java of 1.4.6), then ours.
-var keys = []key{
-	intKey("brokerId", restart, "id of this broker, part of the message ids", 0, 1023, func(c *Config) *int { return &c.BrokerID }),
-	stringKey("hostName", restart, "address to listen on and to be known by; empty: all addresses", func(c *Config) *string { return &c.HostName }),
-	intKey("serverPort", restart, "port of the text protocol; 0: any free one", 0, 65535, func(c *Config) *int { return &c.Port }),
-	intKey("dashboardHttpPort", restart, "HTTP port: health, metrics; 0: any free one, -1: none", -1, 65535, func(c *Config) *int { return &c.HTTPPort }),
-	stringKey("dataPath", restart, "directory of the log", func(c *Config) *string { return &c.DataPath }),
-	ignored("dataLogPath", "transactions live in the one log"),
-	intKey("numPartitions", reloadable, "partitions of a topic that says nothing else", 1, 1<<16, func(c *Config) *int { return &c.NumPartitions }),
-	intKey("unflushThreshold", reloadable, "messages of a partition acknowledged before a flush; 0 or 1: flush before the answer (group commit)", 0, 1<<30, func(c *Config) *int { return &c.UnflushThreshold }),
-	millisKey("unflushInterval", reloadable, "milliseconds until something acknowledged is flushed, without group commit", func(c *Config) *int { return &c.UnflushInterval }),
-	sizeKey("maxSegmentSize", restart, "logical bytes of a virtual segment, as `offset` and deletePolicy see it", 1<<10, 1<<40, func(c *Config) *int64 { return &c.MaxSegmentSize }),
-	sizeKey("maxTransferSize", reloadable, "bytes of an answer to get, unless one message alone is larger", 1<<10, 1<<30, func(c *Config) *int64 { return &c.MaxTransferSize }),
-	ignored("getProcessThreadCount", "gets run on the event loops"),
-	ignored("putProcessThreadCount", "puts run on the event loops"),
-	policyKey("deletePolicy", "what becomes of old messages: delete,168 (hours) or archive,7d,true; a size as well: delete,168,10G; empty: kept"),
-	scheduleKey("deleteWhen", "when old messages are looked for, a Quartz expression"),
-	ignored("quartzThreadCount", "retention runs in one goroutine"),
-	ignored("maxCheckpoints", "the log keeps two checkpoints"),
-	ignored("checkpointInterval", "a checkpoint is written when a log segment is full"),
-	ignored("flushTxLogAtCommit", "transactions are not supported yet"),
-	ignored("maxTxTimeoutTimerCapacity", "transactions are not supported yet"),
-	ignored("maxTxTimeoutInSeconds", "transactions are not supported yet"),
-	ignored("loadMessageStoresInParallel", "there is one log, and its start takes a moment"),
-	boolKey("acceptPublish", reloadable, "whether producers find the topics of this broker", func(c *Config) *bool { return &c.AcceptPublish }),
-	boolKey("acceptSubscribe", reloadable, "whether consumers find the topics of this broker", func(c *Config) *bool { return &c.AcceptSubscribe }),
-	boolKey("stat", reloadable, "real-time statistics of each topic", func(c *Config) *bool { return &c.Stat }),
-	boolKey("updateConsumerOffsets", reloadable, "answer a get beyond the end with 301 and the end, instead of 404", func(c *Config) *bool { return &c.UpdateConsumerOffsets }),
-	ignored("appClassPath", "there are no Java classes to load"),
-
-	boolKey("autoCreateTopics", reloadable, "make a topic at the first put to it", func(c *Config) *bool { return &c.AutoCreateTopics }),
-	sizeKey("logSegmentSize", restart, "bytes of a segment file of the log; one more is preallocated", 1<<20, 1<<30, func(c *Config) *int64 { return &c.LogSegmentSize }),
-	memoryKey("maxMessageSize", restart, "bytes of the data of a message", 1<<10, 512<<20, func(c *Config) *int { return &c.Limits.MaxMessage }),
-	memoryKey("maxLineLength", restart, "bytes of a command line", 256, 64<<10, func(c *Config) *int { return &c.Limits.MaxLine }),
-	intKey("maxConnections", reloadable, "connections in all; 0: as many as file descriptors allow", 0, 1<<20, func(c *Config) *int { return &c.Limits.MaxConnections }),
-	intKey("maxConnectionsPerAddress", reloadable, "connections of one address; 0: no bound", 0, 1<<20, func(c *Config) *int { return &c.Limits.MaxConnectionsPerAddress }),
-	intKey("maxCommandsInFlight", reloadable, "commands of a connection that wait for their answer", 1, 1<<20, func(c *Config) *int { return &c.Limits.MaxInFlight }),
-	memoryKey("maxOutboundBytes", reloadable, "bytes waiting for a client that reads slowly; it is not read from beyond that", 1<<16, 1<<30, func(c *Config) *int { return &c.Limits.MaxOutbound }),
-	durationKey("idleTimeout", reloadable, "how long a connection may be silent; 0: for ever", func(c *Config) *duration { return &c.Limits.idle }),
-	durationKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", func(c *Config) *duration { return &c.Limits.partial }),
-
-	zkKey("zk.zkConnect"), zkKey("zk.zkSessionTimeoutMs"), zkKey("zk.zkConnectionTimeoutMs"),
-	zkKey("zk.zkSyncTimeMs"), zkKey("zk.zkEnable"), zkKey("zk.zkRoot"),
+// topicKeys are those of a [topic=NAME], the 9 of the original.
+var topicKeys = []key[TopicConfig]{
+	newKey("numPartitions", reloadable, aboutPartitions, counts, func(t *TopicConfig) *int { return &t.NumPartitions }),
+	newKey("unflushThreshold", reloadable, aboutThreshold, messages, func(t *TopicConfig) *int { return &t.UnflushThreshold }),
+	newKey("unflushInterval", reloadable, aboutInterval, millis, func(t *TopicConfig) *int { return &t.UnflushInterval }),
+	ignored[TopicConfig](topicSection, "dataPath", "everything lives in the one log below the dataPath of [system]"),
+	newKey("deletePolicy", reloadable, aboutPolicy, policies, func(t *TopicConfig) *policy { return &t.DeletePolicy }),
+	newKey("deleteWhen", reloadable, aboutWhen, schedules, func(t *TopicConfig) *schedule { return &t.DeleteWhen }),
+	newKey("acceptPublish", reloadable, aboutPublish, yesNo, func(t *TopicConfig) *bool { return &t.AcceptPublish }),
+	newKey("acceptSubscribe", reloadable, aboutSubscribe, yesNo, func(t *TopicConfig) *bool { return &t.AcceptSubscribe }),
+	newKey("stat", reloadable, aboutStat, yesNo, func(t *TopicConfig) *bool { return &t.Stat }),
 }

@@ -65,11 +65,19 @@ func TestProducerKeepsOrderOverKills(t *testing.T) {
 		t.Errorf("%d messages acknowledged and %d failed, of %d", acked.Load(), failed.Load(), sent)
 	}
 
-	found, twice := make([]bool, sent), 0
+	twice := checkOrder(t, broker.Addr, sent)
+	fmt.Printf("producer: %d kills, %d messages, %d stored twice\n", producerKills, sent, twice)
+}
+
+// checkOrder reads the topic back and checks that all messages from 0 on are there, in their order in each partition. It
+// returns how many came twice.
+func checkOrder(t *testing.T, addr string, sent int64) (twice int) {
+	t.Helper()
+	found := make([]bool, sent)
 	for partition := range 2 {
 		q := queue{"t", partition}
 		last := int64(-1)
-		_, err := readAll(broker.Addr, q, func(m stored, broken error) {
+		_, err := readAll(addr, q, func(m stored, broken error) {
 			name, err := parseNumber(m.data)
 			if broken != nil || err != nil || name.n >= sent {
 				t.Fatalf("%s at %d: %v %v", q, m.offset, broken, err)
@@ -93,5 +101,43 @@ func TestProducerKeepsOrderOverKills(t *testing.T) {
 			t.Errorf("message %d is lost", n)
 		}
 	}
-	fmt.Printf("producer: %d kills, %d messages, %d stored twice\n", producerKills, sent, twice)
+	return twice
+}
+
+const (
+	cuts     = 40
+	cutEvery = 1500 // acknowledgements
+)
+
+// The same when only the connection is cut, and the broker is there at once for a new one: what was under way on the old
+// connection must not be overtaken by what goes out over the next.
+func TestProducerKeepsOrderOverCutConnections(t *testing.T) {
+	broker := process.Start(t, process.Options{Config: "[system]\n[topic=t]\nnumPartitions=2\nunflushThreshold=1000\n"})
+	proxy := newProxy(t, broker.Addr)
+	producer, err := client.NewProducer(proxy.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sent = cuts * cutEvery
+	var acked, failed atomic.Int64
+	for n := range int64(sent) {
+		m := client.Message{Topic: "t", Body: number{0, n}.body()}
+		producer.SendAsync(m, func(_ client.Receipt, err error) {
+			if err != nil {
+				failed.Add(1)
+			} else if acked.Add(1)%cutEvery == 0 {
+				proxy.cut()
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), producerBound)
+	defer cancel()
+	if err := producer.Close(ctx); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	if acked.Load() != sent || failed.Load() != 0 {
+		t.Errorf("%d messages acknowledged and %d failed, of %d", acked.Load(), failed.Load(), sent)
+	}
+	twice := checkOrder(t, broker.Addr, sent)
+	fmt.Printf("producer: %d cuts, %d messages, %d stored twice\n", cuts, sent, twice)
 }
