@@ -63,8 +63,8 @@ func (s *Store) mustWaitLocked(q *Queue, end int64, count int) bool {
 	q.unflushed += count
 	if q.unflushed >= q.rules.FlushMessages || end-s.flushed.Load() > s.options.MaxUnflushed/2 {
 		s.signal(s.flushC)
-	} else if !s.timerSet && q.rules.FlushInterval > 0 {
-		s.timerSet = true
+	} else if due := s.now().Add(q.rules.FlushInterval); q.rules.FlushInterval > 0 && (s.flushDue.IsZero() || due.Before(s.flushDue)) {
+		s.flushDue = due
 		s.flushTimer.Reset(q.rules.FlushInterval)
 	}
 	return false
@@ -87,7 +87,7 @@ func (s *Store) flusher() {
 // flush makes everything that is appended now durable and tells those who wait. It is called by the flusher, and by Close once that has ended.
 func (s *Store) flush() {
 	s.mu.Lock()
-	s.timerSet = false
+	s.flushDue = time.Time{}
 	target, failed := s.appended, s.failed
 	segs, dirty := append(s.unsynced, s.open), s.dirDirty
 	s.unsynced, s.dirDirty = nil, false

@@ -121,6 +121,18 @@ func TestFlush_ByCountAndByInterval(t *testing.T) {
 	waitFor(t, "the flush by interval", func() bool { st := s.Stats(); return st.Flushed == st.Appended })
 }
 
+func TestFlush_TheShortestIntervalCounts(t *testing.T) {
+	o := testOptions(vfs.NewMem(), groupCommit)
+	o.Rules = rulesByTopic(map[string]Rules{"slow": {FlushMessages: 1000, FlushInterval: time.Hour}, "quick": {FlushMessages: 1000, FlushInterval: time.Millisecond}})
+	s := mustOpen(t, o)
+	slow, quick := mustQueue(t, s, "slow", 0), mustQueue(t, s, "quick", 0)
+	put(t, s, slow, "makes the queue durable")
+	put(t, s, quick, "makes the queue durable")
+	appendOne(t, s, slow, "sets the timer to an hour")
+	appendOne(t, s, quick, "does not wait for that")
+	waitFor(t, "the flush by the shorter interval", func() bool { st := s.Stats(); return st.Flushed == st.Appended })
+}
+
 func TestFlush_UnflushedBytesAreBounded(t *testing.T) {
 	fsys := vfs.NewMem()
 	o := testOptions(fsys, Rules{FlushMessages: math.MaxInt32, FlushInterval: time.Hour})

@@ -87,7 +87,7 @@ type Store struct {
 	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
 	flushC     chan struct{}
 	flushTimer *time.Timer
-	timerSet   bool
+	flushDue   time.Time // when the timer rings, zero if it is not set; guarded by mu
 
 	next                   *prepared // guarded by mu, like the next four
 	prepareErr             error     // of the last try to make one
