@@ -152,6 +152,7 @@ func lockOffline(fsys vfs.FS, dir string) (unlock func() error, err error) {
 type checker struct {
 	CheckOptions
 	report CheckReport
+	salt   salt
 
 	point   *checkpoint // where a broker goes on; nil: none, the log is read from 0
 	blind   bool        // there is none and the log does not begin at 0: nobody knows the queues
@@ -250,22 +251,36 @@ func (c *checker) lose(finding int, queue uint32, from, to, messages int64) {
 func (c *checker) checkIdentity() error {
 	name := c.path(identityName)
 	b, err := c.FS.ReadFile(name)
+	id := identity{}
 	if err == nil {
-		_, err = parseIdentity(name, b)
+		id, err = parseIdentity(name, b)
 	}
+	ballot := countSalts(c.FS, c.Dir, c.bases)
+	voted, votes := ballot.winner()
 	var corrupt *CorruptError
 	switch {
-	case err == nil || isNotExist(err) && len(c.bases) == 0:
+	case err == nil:
+		c.salt = id.salt()
+		if votes < 2 || ballot[c.salt] > 0 {
+			return nil
+		}
+		corrupt = &CorruptError{File: name, Reason: "it is that of another directory: nothing here was written with its salt"}
+	case isNotExist(err) && votes == 0:
 		return nil
 	case isNotExist(err):
 		corrupt = &CorruptError{File: name, Reason: "missing"}
 	case !errors.As(err, &corrupt):
 		return err
 	}
+	c.salt = voted
 	c.find(Finding{Severity: SeverityDamage, Area: AreaIdentity, File: name, Reason: corrupt.Reason,
-		Action: "write a new one: the directory becomes a new replica with the same messages",
+		Action: "write a new one with the salt that is in the checksums of the other files: the directory becomes a new replica with the same messages",
 		fix: func() error {
-			data, err := newIdentity().encode()
+			id := newIdentity()
+			if votes > 0 {
+				id.Salt = voted.String()
+			}
+			data, err := id.encode()
 			if err != nil {
 				return err
 			}
@@ -281,7 +296,7 @@ func (c *checker) checkCheckpoints() error {
 	for i, name := range names {
 		b, err := c.FS.ReadFile(name)
 		if err == nil {
-			points[i], err = parseCheckpoint(name, b)
+			points[i], err = parseCheckpoint(name, b, c.salt)
 		}
 		if err != nil && !isNotExist(err) && !errors.As(err, &bad[i]) {
 			bad[i] = &CorruptError{File: name, Reason: err.Error()}
@@ -335,7 +350,7 @@ func (c *checker) checkCheckpoints() error {
 
 // encode writes a checkpoint down again, changed or not.
 func (c *checker) encode(p *checkpoint) []byte {
-	s := &Store{options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}}
+	s := &Store{salt: c.salt, options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}}
 	s.restore(p)
 	s.ids.last = p.lastID
 	for _, base := range p.segments {

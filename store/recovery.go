@@ -171,7 +171,7 @@ func (s *Store) restore(c *checkpoint) {
 // openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
 func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
 	for _, base := range bases {
-		seg, err := openSegment(s.fs, s.options.Dir, base)
+		seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
 		if err != nil {
 			return nil, err
 		}
@@ -180,7 +180,7 @@ func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err
 			tail = append(tail, seg)
 			continue
 		}
-		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
+		if seg.index, err = openIndex(s.fs, indexName(seg.name), base, s.salt); err == nil {
 			continue
 		}
 		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
@@ -212,7 +212,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		for reason == "" {
 			var h header
 			var body []byte
-			h, body, reason = frameAt(seg.bytes(pos), pos)
+			h, body, reason = frameAt(seg.bytes(pos), pos, s.salt)
 			if reason != "" {
 				break
 			}
@@ -402,7 +402,7 @@ func (s *Store) begin(c *checkpoint) error {
 	if err != nil {
 		return err
 	}
-	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
+	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err
 	}
 	s.segments = append(s.segments, s.open)

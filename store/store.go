@@ -58,6 +58,7 @@ type Store struct {
 	fs      vfs.FS
 	lock    io.Closer
 	now     func() time.Time
+	salt    salt // of the checksums; set once, at the start
 
 	dirMu  sync.RWMutex // guards topics, byID
 	topics map[string][]*Queue
