@@ -44,6 +44,7 @@ const (
 	AreaOrder      Area = "order"   // sound frames that do not follow from one another
 	AreaIndex      Area = "index"
 	AreaTail       Area = "tail" // the torn end that a crash leaves
+	AreaFlushed    Area = "flushed" // the file that says how long the log was
 	AreaLeftover   Area = "leftover"
 )
 
@@ -153,6 +154,7 @@ type checker struct {
 	CheckOptions
 	report CheckReport
 	salt   salt
+	noted  int64 // up to where the log was flushed, says the file flushed
 
 	point   *checkpoint // where a broker goes on; nil: none, the log is read from 0
 	blind   bool        // there is none and the log does not begin at 0: nobody knows the queues
@@ -211,6 +213,9 @@ func checkOnce(o CheckOptions) (*checker, error) {
 		return c, err
 	}
 	if err := c.checkCheckpoints(); err != nil {
+		return c, err
+	}
+	if err := c.checkFlushed(); err != nil {
 		return c, err
 	}
 	if err := c.checkLeftovers(); err != nil {
@@ -346,6 +351,18 @@ func (c *checker) checkCheckpoints() error {
 		}
 	}
 	return nil
+}
+
+func (c *checker) checkFlushed() (err error) {
+	name := c.path(flushedName)
+	c.noted, err = readFlushed(c.FS, name, c.salt)
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		c.find(Finding{Severity: SeverityNote, Area: AreaFlushed, File: name, Reason: corrupt.Reason,
+			Action: "a power cut may have torn it. It says nothing now, and the next start writes it again"})
+		return nil
+	}
+	return err
 }
 
 // encode writes a checkpoint down again, changed or not.

@@ -48,10 +48,11 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(3)
+		s.workersOff.Add(4)
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()
+		go s.noter()
 		s.signal(s.prepareC)
 	}
 	return s, nil
@@ -87,6 +88,9 @@ func setDefaults(o *Options) {
 // load brings the store into the state of the directory.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if err := s.loadFlushed(); err != nil {
 		return err
 	}
 	if !s.options.ReadOnly {
@@ -231,7 +235,22 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	for base := range missing {
 		return s.missingSegment(base)
 	}
+	if s.appended < s.noted {
+		return s.endsEarly(tail)
+	}
 	return nil
+}
+
+// endsEarly: nothing is wrong with what is there, but the log has been longer.
+func (s *Store) endsEarly(tail []*segment) error {
+	bad := &CorruptError{File: s.path(checkpointName)}
+	if len(tail) > 0 {
+		last := tail[len(tail)-1]
+		bad.File, bad.Offset = last.name, s.appended-last.base
+	}
+	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
+		s.appended, s.noted)
+	return bad
 }
 
 // missingSegment: a checkpoint is written after the segments that it needs have their names, and an empty segment keeps its name until
@@ -334,10 +353,15 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 	}
 	samePower := c.bootID == s.options.BootID
 	behind, safe := survivors(tail[i:], pos)
+	safe = max(safe, s.noted)
 	seg := tail[i]
 	if safe > pos || (behind > 0 && samePower) {
+		why := fmt.Sprintf("%d sound frames lie behind it", behind)
+		if behind == 0 {
+			why = fmt.Sprintf("the log was flushed up to %d bytes behind it", safe-pos)
+		}
 		return &CorruptError{File: seg.name, Offset: pos - seg.base,
-			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, behind)}
+			Reason: fmt.Sprintf("%s; %s, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, why)}
 	}
 	if s.options.ReadOnly {
 		return nil
