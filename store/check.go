@@ -43,7 +43,7 @@ const (
 	AreaRecord     Area = "record"  // a message inside a sound frame
 	AreaOrder      Area = "order"   // sound frames that do not follow from one another
 	AreaIndex      Area = "index"
-	AreaTail       Area = "tail" // the torn end that a crash leaves
+	AreaTail       Area = "tail"    // the torn end that a crash leaves
 	AreaFlushed    Area = "flushed" // the file that says how long the log was
 	AreaLeftover   Area = "leftover"
 )

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/metaq/metaq/store/vfs"
+	"github.com/metaq/metaq/test/chaos"
 )
 
 func TestCheck_SoundDirectories(t *testing.T) {
@@ -217,7 +218,7 @@ func TestRecovery_TornTailAtEachByteOfTheLastMessages(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d cuts", tries)
+	chaos.Figure(t, 9, "cuts of the last 3 messages, in memory", "%d, all recovered to a message boundary", tries)
 }
 
 func TestDamage_InAnIndex(t *testing.T) {
