@@ -45,6 +45,28 @@ type Broker struct {
 // Start runs a broker on free ports and waits until it is ready. It is killed when the test ends.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
+	b := prepare(t, o)
+	b.run(t, "0", "0")
+	return b
+}
+
+// Attempt is Start for a broker that may refuse to start. If it has ended by itself, b is nil and refused is what it wrote.
+func Attempt(t testing.TB, o Options) (b *Broker, refused string) {
+	t.Helper()
+	b = prepare(t, o)
+	if err := b.try(t, "0", "0"); err == nil {
+		return b, ""
+	}
+	text, err := os.ReadFile(b.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nil, string(text)
+}
+
+// prepare makes everything that a broker needs to be run.
+func prepare(t testing.TB, o Options) *Broker {
+	t.Helper()
 	b := &Broker{binary: Binary(t), folder: t.TempDir(), Data: o.Data}
 	if b.Data == "" {
 		b.Data = filepath.Join(b.folder, "data")
@@ -63,14 +85,20 @@ func Start(t testing.TB, o Options) *Broker {
 	}
 	b.log = log
 	t.Cleanup(func() { b.cleanup(t) })
-	b.run(t, "0", "0")
 	return b
 }
 
 func (b *Broker) readyFile() string { return filepath.Join(b.folder, "ready") }
 
-// run starts the process and waits until it says that it is ready.
 func (b *Broker) run(t testing.TB, port, httpPort string) {
+	t.Helper()
+	if err := b.try(t, port, httpPort); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// try starts the process and waits until it says that it is ready. The error is that it has ended before.
+func (b *Broker) try(t testing.TB, port, httpPort string) error {
 	t.Helper()
 	if err := os.Remove(b.readyFile()); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
@@ -92,7 +120,7 @@ func (b *Broker) run(t testing.TB, port, httpPort string) {
 		select {
 		case err := <-b.exited:
 			b.cmd = nil
-			t.Fatalf("the broker ended while it started: %v", err)
+			return fmt.Errorf("the broker ended while it started: %v", err)
 		case <-bound:
 			t.Fatalf("the broker was not ready after %s", startBound)
 		case <-poll.C:
@@ -104,7 +132,7 @@ func (b *Broker) run(t testing.TB, port, httpPort string) {
 			if err := b.readAddresses(string(text)); err != nil {
 				t.Fatal(err)
 			}
-			return
+			return nil
 		}
 	}
 }
@@ -174,6 +202,20 @@ func (b *Broker) Restart(t testing.TB) {
 		t.Fatal("the broker is still running")
 	}
 	b.run(t, portOf(b.Addr), portOf(b.HTTPAddr))
+}
+
+// PID is the process id of the running broker.
+func (b *Broker) PID() int { return b.cmd.Process.Pid }
+
+// Reload asks the broker to read its configuration again, which is config now.
+func (b *Broker) Reload(t testing.TB, config string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(b.folder, "server.ini"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatalf("reload: %v", err)
+	}
 }
 
 // Tool runs a metaq command against this broker and returns what it wrote to standard output.
