@@ -25,8 +25,11 @@ func Dial(addr string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{Net: c, in: bufio.NewReaderSize(c, 64<<10)}, nil
+	return New(c), nil
 }
+
+// New makes a connection of one that is there.
+func New(c net.Conn) *Conn { return &Conn{Net: c, in: bufio.NewReaderSize(c, 64<<10)} }
 
 // Close ends the connection; the broker may have done so before.
 func (c *Conn) Close() { _ = c.Net.Close() }
@@ -79,10 +82,16 @@ func (c *Conn) Read() (Answer, error) {
 
 // Get asks for messages from an offset on.
 func (c *Conn) Get(q Queue, offset int64, size int) (Answer, error) {
-	if _, err := fmt.Fprintf(c.Net, "get %s wire %d %d %d 1\r\n", q.Topic, q.Partition, offset, size); err != nil {
+	if err := c.Ask(q, offset, size); err != nil {
 		return Answer{}, err
 	}
 	return c.Read()
+}
+
+// Ask is a Get whose answer is left to Read.
+func (c *Conn) Ask(q Queue, offset int64, size int) error {
+	_, err := fmt.Fprintf(c.Net, "get %s wire %d %d %d 1\r\n", q.Topic, q.Partition, offset, size)
+	return err
 }
 
 // Receipt is what a put was answered with.
