@@ -154,7 +154,7 @@ func sensible(t *testing.T, what, log string) {
 func check(t *testing.T, dir string, args ...string) store.CheckReport {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(process.Binary(t), append([]string{"check", dir, "-o", "json"}, args...)...)
+	cmd := exec.Command(process.Binary(t, ""), append([]string{"check", dir, "-o", "json"}, args...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
