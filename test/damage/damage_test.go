@@ -225,7 +225,7 @@ func TestDamage_UnderALiveBroker(t *testing.T) {
 	}
 	segments := o.segments(t)
 	last := 0
-	for range chaos.Pick(12, 200) {
+	for range chaos.Pick(12, 60) {
 		name := segments[rng.IntN(len(segments)-1)]
 		f := o.frames[name][rng.IntN(len(o.frames[name]))]
 		at := f.Offset + rng.Int64N(f.Size)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ var queues = []wire.Queue{{Topic: "flushed", Partition: 0}, {Topic: "flushed", P
 type origin struct {
 	dir    string
 	want   map[wire.Queue]map[int64]int64 // number of the letter by offset
+	starts map[wire.Queue][]int64         // the same offsets, ascending
 	ends   map[wire.Queue]int64
 	frames map[string][]store.DumpedFrame // by file
 }
@@ -46,7 +48,7 @@ const (
 // newOrigin fills a directory. The broker is stopped in order, or killed once it has had time to note how far the log was flushed.
 func newOrigin(t *testing.T, dir string, stopped bool) *origin {
 	t.Helper()
-	o := &origin{dir: dir, want: map[wire.Queue]map[int64]int64{}, ends: map[wire.Queue]int64{}, frames: map[string][]store.DumpedFrame{}}
+	o := &origin{dir: dir, want: map[wire.Queue]map[int64]int64{}, starts: map[wire.Queue][]int64{}, ends: map[wire.Queue]int64{}, frames: map[string][]store.DumpedFrame{}}
 	b := process.Start(t, process.Options{Config: config, Data: dir})
 	c, err := wire.Dial(b.Addr)
 	if err != nil {
@@ -86,6 +88,7 @@ func (o *origin) put(t *testing.T, c *wire.Conn, q wire.Queue, round int) {
 			t.Fatalf("put to %s: %d %s", q, r.Code, r.Text)
 		}
 		o.want[q][r.Offset] = int64(round*putsPerRound + i)
+		o.starts[q] = append(o.starts[q], r.Offset)
 		o.ends[q] = r.Offset + 20 + int64(len(letters[i]))
 	}
 }
@@ -217,13 +220,10 @@ func (o *origin) read(t *testing.T, addr, what string) reading {
 
 // behind is the next offset at which a message was put.
 func (o *origin) behind(q wire.Queue, at int64) int64 {
-	best := o.ends[q]
-	for offset := range o.want[q] {
-		if offset > at && offset < best {
-			best = offset
-		}
+	if i := sort.Search(len(o.starts[q]), func(i int) bool { return o.starts[q][i] > at }); i < len(o.starts[q]) {
+		return o.starts[q][i]
 	}
-	return best
+	return o.ends[q]
 }
 
 func (r reading) count() int {
