@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/vfs"
+	"github.com/metaq/metaq/test/chaos"
 )
 
 // notedDisk is a disk as a killed broker leaves it some time after its last put. It has ten messages of one queue.
@@ -96,6 +100,63 @@ func TestFlushed_TheLastSegmentIsGone(t *testing.T) {
 	}
 	d.putAgain(t, s)
 	s.Close()
+}
+
+// Power cuts at any moment of a run that is long enough for the file to be written again and again: it never says more than is there.
+func TestFlushed_SaysNoMoreThanAPowerCutLeaves(t *testing.T) {
+	seed := chaos.Seed(t)
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	o.Rules = rulesByTopic(map[string]Rules{"sure": groupCommit, "quick": {FlushMessages: 50, FlushInterval: 30 * time.Millisecond}})
+	s := mustOpen(t, o)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			for _, topic := range []string{"sure", "quick"} {
+				q, err := s.CreateQueue(protocol.Topic(topic), 0)
+				if err == nil {
+					var b Batch
+					b.Add(q, 0, fmt.Appendf(nil, "message number %d", n))
+					_, err = s.Append(&b)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	rng := rand.New(rand.NewPCG(seed, 3))
+	cuts, said := 0, map[int64]bool{}
+	over := time.After(chaos.Pick(2500*time.Millisecond, 20*time.Second))
+	for running := true; running; cuts++ {
+		select {
+		case <-over:
+			running = false
+		case <-time.After(time.Duration(rng.IntN(20)) * time.Millisecond):
+		}
+		clone := o
+		clone.FS, clone.BootID = fsys.CrashClone(rng), "boot-2"
+		if noted, err := readFlushed(clone.FS, "data/"+flushedName, s.salt); err == nil {
+			said[noted] = true
+		}
+		after, err := Open(clone)
+		if err != nil {
+			t.Fatalf("power cut %d: %v", cuts, err)
+		}
+		after.Close()
+	}
+	close(stop)
+	<-stopped
+	if len(said) < 3 {
+		t.Errorf("the file said %d things in %d power cuts: too few to show anything", len(said), cuts)
+	}
 }
 
 // A file that says nothing is no reason not to start, and is written again.

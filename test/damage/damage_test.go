@@ -238,9 +238,6 @@ func TestDamage_UnderALiveBroker(t *testing.T) {
 		r := o.read(t, b.Addr, "live: "+h.what)
 		n.served += r.served
 		answered += len(r.answers)
-		if r.count() < last-1000 {
-			t.Errorf("%s: %d messages lost, before it were %d", h.what, r.count(), last)
-		}
 		last = r.count()
 		o.putAgain(t, b.Addr, "live: "+h.what)
 	}
