@@ -16,7 +16,7 @@ type sealing struct {
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
 // once everything before base is applied.
 func (s *Store) rollLocked(p *prepared, base int64) error {
-	seg, err := p.place(s.fs, s.options.Dir, base)
+	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
@@ -176,10 +176,10 @@ func (s *Store) writeIndex(seg *segment) error {
 	}
 	s.mu.Unlock()
 	name := indexName(seg.name)
-	if err := writeFile(s.fs, name, encodeIndex(seg.base, list)); err != nil {
+	if err := writeFile(s.fs, name, encodeIndex(seg.base, list, s.salt)); err != nil {
 		return err
 	}
-	index, err := openIndex(s.fs, name, seg.base)
+	index, err := openIndex(s.fs, name, seg.base, s.salt)
 	if err != nil {
 		return fmt.Errorf("open the index just written: %w", err)
 	}

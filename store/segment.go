@@ -18,6 +18,7 @@ type segment struct {
 	base    int64 // log position of its first byte, and its name
 	end     int64 // log position behind its last frame; guarded by Store.mu while the segment is open
 	limit   int64 // base + what is preallocated
+	salt    salt
 	name    string
 	file    vfs.File // nil when sealed
 	mapping vfs.Mapping
@@ -53,7 +54,7 @@ func segmentBases(fsys vfs.FS, dir string) ([]int64, error) {
 }
 
 // openSegment maps an existing segment file whole.
-func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
+func openSegment(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) {
 	name := segmentName(dir, base)
 	f, err := fsys.OpenRead(name)
 	if err != nil {
@@ -64,7 +65,7 @@ func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
-	seg := &segment{base: base, end: base + size, limit: base + size, name: name}
+	seg := &segment{base: base, end: base + size, limit: base + size, salt: x, name: name}
 	if size == 0 {
 		return seg, nil
 	}
@@ -98,7 +99,7 @@ func (g *segment) checkRun(e entry, sum bool) string {
 	}
 	b := g.bytes(at)
 	if sum {
-		switch _, _, reason := frameAt(b, at); reason {
+		switch _, _, reason := frameAt(b, at, g.salt); reason {
 		case "":
 		case "end":
 			return "there is nothing where a message should be"
@@ -165,12 +166,12 @@ func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 }
 
 // place gives a prepared segment its name.
-func (p *prepared) place(fsys vfs.FS, dir string, base int64) (*segment, error) {
+func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) {
 	name := segmentName(dir, base)
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, name: name, file: p.file, mapping: p.mapping}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, file: p.file, mapping: p.mapping}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {
