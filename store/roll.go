@@ -46,6 +46,7 @@ func (s *Store) snapshotLocked() {
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
+		p.take()
 		return p, nil
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
@@ -99,6 +100,10 @@ func (s *Store) preparer() {
 		if err != nil {
 			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
+			continue
+		}
+		if s.options.Prewrite {
+			s.prewrite(p)
 		}
 	}
 }
@@ -200,6 +205,7 @@ func (s *Store) stopWriting() error {
 	s.next = nil
 	s.mu.Unlock()
 	if next != nil {
+		next.take()
 		next.discard(s.fs)
 	}
 	if failed != nil {

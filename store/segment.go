@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/metaq/metaq/store/vfs"
 )
@@ -136,6 +137,9 @@ type prepared struct {
 	file    vfs.File
 	mapping vfs.Mapping
 	size    int64
+
+	mu    sync.Mutex // held while zeros are written
+	taken bool       // guarded by mu
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.

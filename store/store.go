@@ -38,6 +38,7 @@ type Options struct {
 	Uptime         func() time.Duration // goes on evenly, whatever happens to Now; default: since Open
 	Log            zerolog.Logger
 	LogSegmentSize int64 // bytes of a segment of the log; default 128 MiB
+	Prewrite       bool  // fill the next segment with zeros before it is needed, see prewrite.go
 	MaxUnflushed   int64 // bytes that may be acknowledged before they are flushed; default 256 MiB
 	HotBytes       int64 // how far behind the end a read counts as in memory; default 256 MiB
 	Rules          func(protocol.Topic) Rules
