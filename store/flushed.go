@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"time"
 
@@ -51,6 +52,18 @@ func (s *Store) loadFlushed() error {
 		return nil
 	}
 	return err
+}
+
+// endsEarly: nothing is wrong with what is there, but the log has been longer.
+func (s *Store) endsEarly(tail []*segment) error {
+	bad := &CorruptError{File: s.path(checkpointName)}
+	if len(tail) > 0 {
+		last := tail[len(tail)-1]
+		bad.File, bad.Offset = last.name, s.appended-last.base
+	}
+	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
+		s.appended, s.noted)
+	return bad
 }
 
 // noter keeps the file up to date. Each position was flushed before it is written here, so a write that a power cut takes, or that fails,
