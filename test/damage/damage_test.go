@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -244,6 +246,7 @@ func TestDamage_UnderALiveBroker(t *testing.T) {
 	if last == 0 || answered == 0 {
 		t.Fatalf("no damage was noticed in %d tries", n.injected)
 	}
+	noPanics(t, b.HTTPAddr)
 	b.Stop(t)
 	report := check(t, dir)
 	b = process.Start(t, process.Options{Config: config, Data: dir})
@@ -251,6 +254,20 @@ func TestDamage_UnderALiveBroker(t *testing.T) {
 	r.explained(t, "after a restart", report)
 	b.Stop(t)
 	chaos.Figure(t, 8, "wrong bytes served while files were damaged under a running broker", "0 of %d messages, %d harms, %d reads answered with an error", n.served, n.injected, answered)
+}
+
+// noPanics asks a broker whether a command has panicked.
+func noPanics(t *testing.T, addr string) {
+	t.Helper()
+	resp, err := http.Get("http://" + addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Contains(text, []byte("\nmetaq_panics_total 0\n")) {
+		t.Errorf("commands have panicked, or the metric is gone: %v", err)
+	}
 }
 
 // The last messages of a real file cut at some bytes: the start recovers to the boundary of a message.
