@@ -53,7 +53,7 @@ func TestDamage_EachRegion(t *testing.T) {
 		other  *origin
 		rounds int
 	}{
-		{"killed", killed, stopped, chaos.Pick(2, 26)},
+		{"killed", killed, stopped, chaos.Pick(1, 26)},
 		{"stopped", stopped, killed, chaos.Pick(1, 12)},
 	} {
 		rng := rand.New(rand.NewPCG(seed, uint64(len(side.name))))
@@ -283,7 +283,7 @@ func TestTornTail_OfARealFile(t *testing.T) {
 	frames := o.frames[tail]
 	last := frames[len(frames)-1]
 	cuts := 0
-	for range chaos.Pick(6, 60) {
+	for range chaos.Pick(3, 60) {
 		at := last.Offset + rng.Int64N(last.Size)
 		h := cut(tail, at)
 		if rng.IntN(2) == 0 {
