@@ -79,7 +79,11 @@ func (x *sealedIndex) lookup(queue uint32) (runs, error) {
 	if err := x.check(); err != nil {
 		return runs{}, err
 	}
-	return x.runsAt(i), nil
+	r := x.runsAt(i)
+	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
+		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
+	}
+	return r, nil
 }
 
 // check says whether the entries are what was written. It reads them once.
@@ -92,10 +96,13 @@ func (x *sealedIndex) check() error {
 	return x.damaged
 }
 
-// runsAt is the list of the i-th queue of the directory.
+// runsAt is the list of the i-th queue of the directory, as far as there are entries.
 func (x *sealedIndex) runsAt(i int) runs {
 	r := x.dir[i*indexDirRecord:]
 	n, first := int(le.Uint32(r[4:])), int(le.Uint32(r[8:]))
+	total := len(x.entries) / entrySize
+	first = min(first, total)
+	n = min(n, total-first)
 	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
 }
 

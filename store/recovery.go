@@ -242,18 +242,6 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	return nil
 }
 
-// endsEarly: nothing is wrong with what is there, but the log has been longer.
-func (s *Store) endsEarly(tail []*segment) error {
-	bad := &CorruptError{File: s.path(checkpointName)}
-	if len(tail) > 0 {
-		last := tail[len(tail)-1]
-		bad.File, bad.Offset = last.name, s.appended-last.base
-	}
-	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
-		s.appended, s.noted)
-	return bad
-}
-
 // missingSegment: a checkpoint is written after the segments that it needs have their names, and an empty segment keeps its name until
 // the next one takes it, so no crash loses one of these.
 func (s *Store) missingSegment(base int64) error {

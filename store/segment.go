@@ -91,8 +91,8 @@ func (g *segment) records(pos, n int64) []byte {
 	return g.bytes(pos)[:n]
 }
 
-// checkRun says what is wrong with the frame of a run, "" if nothing is. With sum it compares the checksum, which reads all of it.
-func (g *segment) checkRun(e entry, sum bool) string {
+// checkRun says what is wrong with the frame of a run of a queue, "" if nothing is. With sum it compares the checksum, which reads all of it.
+func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 	at := e.pos - frameHeader
 	if at < g.base || e.pos+int64(e.bytes) > g.limit {
 		return "the segment ends before it"
@@ -108,7 +108,7 @@ func (g *segment) checkRun(e entry, sum bool) string {
 		}
 	}
 	k := kind(b[8])
-	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
+	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || le.Uint32(b[16:]) != queue || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
 		return "the frame is not the one that the index means"
 	}
 	return ""
