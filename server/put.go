@@ -7,6 +7,7 @@ import (
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/store/fault"
 )
 
 var putHelp = help{"put TOPIC PARTITION LENGTH FLAG [CHECKSUM] [OPAQUE], then LENGTH bytes",
@@ -82,12 +83,17 @@ func (l *loop) commit(c *conn) {
 		return
 	}
 	st := l.server.store
+	fault.Point("put.taken")
 	ack, err := st.Append(&l.batch)
+	if fault.Mutant("append_twice") {
+		ack, err = st.Append(&l.batch)
+	}
+	fault.Point("put.appended")
 	switch {
-	case err != nil:
+	case err != nil && !fault.Mutant("answer_a_failed_put"):
 		l.tally.drop()
 		l.out = l.server.appendFailures(l.out, l.counts, l.puts, err)
-	case st.Acked(ack):
+	case st.Acked(ack) || fault.Mutant("answer_before_flush"):
 		l.out = l.appendReceipts(l.out)
 		l.counts.acked(n, l.tally.total, l.began)
 		l.tally.flush()
