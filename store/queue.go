@@ -28,6 +28,7 @@ type Queue struct {
 	starts   []start // virtual segments, oldest first; never empty
 	gens     []generation
 	watchers []*watcher
+	stuck    bool // its old messages could not be removed, see Stats.RetentionStuck
 	rules    Rules
 
 	unflushed      int    // messages since flush number unflushedSince

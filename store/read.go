@@ -240,7 +240,7 @@ func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot boo
 		}
 		if seg == nil || e.pos < seg.base || e.pos >= seg.limit {
 			if seg = findSegment(f.segments, e.pos); seg == nil {
-				return dst[:keep], s.corruptAt(e.pos, "the segment is missing")
+				return f.damaged(s, dst, keep, e.pos, "the segment is missing, or ends before it")
 			}
 			if !hot {
 				seg.mapping.Advise(e.pos-seg.base, int64(min(budget, maxAdvise)))

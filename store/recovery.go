@@ -29,6 +29,7 @@ func Open(o Options) (*Store, error) {
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
 		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
 		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1),
+		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
@@ -49,10 +50,11 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(3)
+		s.workersOff.Add(4)
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()
+		go s.noter()
 		s.signal(s.prepareC)
 	}
 	return s, nil
@@ -88,6 +90,9 @@ func setDefaults(o *Options) {
 // load brings the store into the state of the directory.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if err := s.loadFlushed(); err != nil {
 		return err
 	}
 	if !s.options.ReadOnly {
@@ -174,7 +179,7 @@ func (s *Store) restore(c *checkpoint) {
 // openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
 func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
 	for _, base := range bases {
-		seg, err := openSegment(s.fs, s.options.Dir, base)
+		seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +188,7 @@ func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err
 			tail = append(tail, seg)
 			continue
 		}
-		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
+		if seg.index, err = openIndex(s.fs, indexName(seg.name), base, s.salt); err == nil {
 			continue
 		}
 		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
@@ -215,7 +220,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		for reason == "" {
 			var h header
 			var body []byte
-			h, body, reason = frameAt(seg.bytes(pos), pos)
+			h, body, reason = frameAt(seg.bytes(pos), pos, s.salt)
 			if reason != "" {
 				break
 			}
@@ -234,7 +239,22 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	for base := range missing {
 		return s.missingSegment(base)
 	}
+	if s.appended < s.noted {
+		return s.endsEarly(tail)
+	}
 	return nil
+}
+
+// endsEarly: nothing is wrong with what is there, but the log has been longer.
+func (s *Store) endsEarly(tail []*segment) error {
+	bad := &CorruptError{File: s.path(checkpointName)}
+	if len(tail) > 0 {
+		last := tail[len(tail)-1]
+		bad.File, bad.Offset = last.name, s.appended-last.base
+	}
+	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
+		s.appended, s.noted)
+	return bad
 }
 
 // missingSegment: a checkpoint is written after the segments that it needs have their names, and an empty segment keeps its name until
@@ -337,10 +357,15 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 	}
 	samePower := c.bootID == s.options.BootID
 	behind, safe := survivors(tail[i:], pos)
+	safe = max(safe, s.noted)
 	seg := tail[i]
 	if (safe > pos || (behind > 0 && samePower)) && !fault.Mutant("cut_at_any_bad_frame") {
+		why := fmt.Sprintf("%d sound frames lie behind it", behind)
+		if behind == 0 {
+			why = fmt.Sprintf("the log was flushed up to %d bytes behind it", safe-pos)
+		}
 		return &CorruptError{File: seg.name, Offset: pos - seg.base,
-			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, behind)}
+			Reason: fmt.Sprintf("%s; %s, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, why)}
 	}
 	if s.options.ReadOnly {
 		return nil
@@ -407,7 +432,7 @@ func (s *Store) begin(c *checkpoint) error {
 	if err != nil {
 		return err
 	}
-	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
+	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err
 	}
 	s.segments = append(s.segments, s.open)

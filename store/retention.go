@@ -14,7 +14,7 @@ func (s *Store) janitor() {
 	defer s.workersOff.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := s.now()
+	last, told := s.now(), ""
 	for {
 		select {
 		case <-tick.C:
@@ -23,7 +23,7 @@ func (s *Store) janitor() {
 		}
 		now := s.now()
 		due := map[string]bool{}
-		err := s.expire(now, func(r Rules) bool {
+		err := s.expire(s.ageTime(now), func(r Rules) bool {
 			key := r.DeleteWhen.String()
 			if _, known := due[key]; !known {
 				next := r.DeleteWhen.Next(last)
@@ -32,8 +32,12 @@ func (s *Store) janitor() {
 			return due[key]
 		})
 		last = now
-		if err != nil {
-			s.options.Log.Error().Err(err).Msg("retention")
+		switch {
+		case err == nil && s.stuckQueues() == 0:
+			told = ""
+		case err != nil && err.Error() != told: // a schedule may try the same every second
+			told = err.Error()
+			s.options.Log.Error().Err(err).Msg("retention: what is named is kept until this is mended, or its deletePolicy is no longer archive")
 		}
 	}
 }
@@ -54,6 +58,7 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 		}
 		m, err := s.expireQueue(q, rules.Retention, now)
 		moved = moved || m
+		s.setStuck(q, err != nil)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
 		}
@@ -64,6 +69,25 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// setStuck notes whether old messages of a queue cannot be removed.
+func (s *Store) setStuck(q *Queue, stuck bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case stuck && !q.stuck:
+		s.stuck++
+	case !stuck && q.stuck:
+		s.stuck--
+	}
+	q.stuck = stuck
+}
+
+func (s *Store) stuckQueues() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stuck
 }
 
 // expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
@@ -97,7 +121,7 @@ func (q *Queue) expiredLocked(p Policy, now time.Time) int64 {
 		if end == st.offset || end > q.readable {
 			break
 		}
-		old := p.MaxAge > 0 && st.time < now.Add(-p.MaxAge).UnixMilli()
+		old := p.MaxAge > 0 && q.newestLocked(i, now) < now.Add(-p.MaxAge).UnixMilli()
 		large := p.MaxBytes > 0 && q.readable-st.offset > p.MaxBytes && i+1 < len(q.starts)
 		if !old && !large {
 			break

@@ -18,7 +18,7 @@ type sealing struct {
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
 // once everything before base is applied.
 func (s *Store) rollLocked(p *prepared, base int64) error {
-	seg, err := p.place(s.fs, s.options.Dir, base)
+	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
@@ -49,6 +49,7 @@ func (s *Store) snapshotLocked() {
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
+		p.take()
 		return p, nil
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
@@ -102,6 +103,10 @@ func (s *Store) preparer() {
 		if err != nil {
 			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
+			continue
+		}
+		if s.options.Prewrite {
+			s.prewrite(p)
 		}
 	}
 }
@@ -180,10 +185,10 @@ func (s *Store) writeIndex(seg *segment) error {
 	}
 	s.mu.Unlock()
 	name := indexName(seg.name)
-	if err := writeFile(s.fs, name, encodeIndex(seg.base, list)); err != nil {
+	if err := writeFile(s.fs, name, encodeIndex(seg.base, list, s.salt)); err != nil {
 		return err
 	}
-	index, err := openIndex(s.fs, name, seg.base)
+	index, err := openIndex(s.fs, name, seg.base, s.salt)
 	if err != nil {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
@@ -209,6 +214,7 @@ func (s *Store) stopWriting() error {
 	s.next = nil
 	s.mu.Unlock()
 	if next != nil {
+		next.take()
 		next.discard(s.fs)
 	}
 	if failed != nil {

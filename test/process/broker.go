@@ -52,6 +52,28 @@ type Broker struct {
 // Start runs a broker on free ports and waits until it is ready. It is killed when the test ends.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
+	b := prepare(t, o)
+	b.run(t, "0", "0")
+	return b
+}
+
+// Attempt is Start for a broker that may refuse to start. If it has ended by itself, b is nil and refused is what it wrote.
+func Attempt(t testing.TB, o Options) (b *Broker, refused string) {
+	t.Helper()
+	b = prepare(t, o)
+	if err := b.launch(t, "0", "0"); err == nil {
+		return b, ""
+	}
+	text, err := os.ReadFile(b.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nil, string(text)
+}
+
+// prepare makes everything that a broker needs to be run.
+func prepare(t testing.TB, o Options) *Broker {
+	t.Helper()
 	b := &Broker{binary: Binary(t, o.Tags), folder: t.TempDir(), Data: o.Data}
 	if b.Data == "" {
 		b.Data = filepath.Join(b.folder, "data")
@@ -70,7 +92,6 @@ func Start(t testing.TB, o Options) *Broker {
 	}
 	b.log = log
 	t.Cleanup(func() { b.cleanup(t) })
-	b.run(t, "0", "0")
 	return b
 }
 
@@ -251,6 +272,18 @@ func (b *Broker) Ended(t testing.TB, bound time.Duration) (ended bool, err error
 	case <-time.After(bound):
 		return false, nil
 	}
+}
+
+// PID is the process id of the running broker.
+func (b *Broker) PID() int { return b.cmd.Process.Pid }
+
+// Reload gives the broker, which was started with a configuration, another one.
+func (b *Broker) Reload(t testing.TB, config string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(b.folder, "server.ini"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.Signal(t, syscall.SIGHUP)
 }
 
 // Tool runs a metaq command against this broker and returns what it wrote to standard output.
