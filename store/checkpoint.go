@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 const (
@@ -226,9 +227,11 @@ func (s *Store) writeCheckpoint(data []byte) error {
 			}
 		}
 	}
+	fault.Point("checkpoint.kept")
 	if err := writeFile(s.fs, name, data); err != nil {
 		return err
 	}
+	fault.Point("checkpoint.written")
 	// What lies before the checkpoint that is kept for the worst case may still be needed.
 	s.mu.Lock()
 	defer s.mu.Unlock()

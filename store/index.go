@@ -8,6 +8,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -204,9 +205,10 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 		return fmt.Errorf("create %s: %w", tmp, err)
 	}
 	_, err = f.WriteAt(data, 0)
-	if err == nil {
+	if err == nil && !fault.Mutant("rename_before_sync") {
 		err = f.Sync()
 	}
+	fault.Point("file.written")
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -216,6 +218,7 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("put %s in place: %w", name, err)
 	}
+	fault.Point("file.renamed")
 	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
 		return fmt.Errorf("sync %s: %w", filepath.Dir(name), err)
 	}

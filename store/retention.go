@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // janitor runs the schedules of the topics.
@@ -103,6 +105,7 @@ func (s *Store) expireQueue(q *Queue, p Policy, now time.Time) (bool, error) {
 	}
 	// The frame is written before anything is removed, and flushed before a file is: see removeDead.
 	_, err := s.appendControl(kindTrim, q.id, to, nil, func(int64) { q.trimLocked(to) })
+	fault.Point("retention.trimmed")
 	return err == nil, err
 }
 
@@ -177,7 +180,7 @@ func (g *segment) live(mins []int64) bool {
 		if err != nil || int(queue) > len(mins) {
 			return true
 		}
-		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] {
+		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
 			return true
 		}
 	}
@@ -193,13 +196,18 @@ func (s *Store) removeSegment(g *segment) error {
 	if err != nil {
 		return err
 	}
+	if fault.Mutant("remove_before_flush") {
+		pos = 0
+	}
 	if err := s.wait(pos); err != nil {
 		return err
 	}
+	fault.Point("retention.dropped")
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
 		}
+		fault.Point("retention.removed")
 	}
 	s.unmapLater(g)
 	return nil

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // sealing is a segment that is full: its index and the checkpoint at its end are to be written.
@@ -21,6 +23,7 @@ func (s *Store) rollLocked(p *prepared, base int64) error {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
 	}
+	fault.Point("roll.named")
 	s.unsynced = append(s.unsynced, s.open)
 	s.dirDirty = true
 	s.rolled = &sealing{seg: s.open}
@@ -142,9 +145,14 @@ func (s *Store) sealAll() {
 }
 
 func (s *Store) seal(job *sealing) error {
-	if err := s.wait(Position(job.seg.end)); err != nil {
+	safe := Position(job.seg.end)
+	if fault.Mutant("seal_before_flush") {
+		safe = 0
+	}
+	if err := s.wait(safe); err != nil {
 		return err
 	}
+	fault.Point("seal.flushed")
 	if job.seg.index == nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
@@ -160,6 +168,7 @@ func (s *Store) seal(job *sealing) error {
 		job.seg.file = nil
 	}
 	s.files.Unlock()
+	fault.Point("seal.cut")
 	return s.writeCheckpoint(job.checkpoint)
 }
 
@@ -211,6 +220,7 @@ func (s *Store) stopWriting() error {
 	if failed != nil {
 		return failed
 	}
+	fault.Point("close.flushed")
 	s.sealAll()
 	if open.end == open.base {
 		// It keeps its name: that a segment is gone where the log goes on is always damage.
@@ -223,6 +233,7 @@ func (s *Store) stopWriting() error {
 	} else if err := s.sealOpen(open); err != nil {
 		return err
 	}
+	fault.Point("close.sealed")
 	s.mu.Lock()
 	data := s.encodeCheckpointLocked(s.appended, true)
 	s.mu.Unlock()

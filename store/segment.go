@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -158,6 +159,7 @@ func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 	if err := f.Allocate(size); err != nil {
 		return undo("allocate", err)
 	}
+	fault.Point("roll.allocated")
 	m, err := f.Map(size)
 	if err != nil {
 		return undo("map", err)
