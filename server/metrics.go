@@ -49,6 +49,8 @@ var (
 	descPoisoned     = desc("partition_poisoned", "1 if the log takes no more writes after a failed one.")
 	descUnflushed    = desc("unflushed_bytes", "Bytes of the log that are not flushed yet.")
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
+	descReload       = desc("config_reload_success", "1 if the last reload of the configuration was taken, 0 if the file had a mistake.")
+	descReloadTime   = desc("config_reload_success_timestamp_seconds", "When a configuration was last taken, that of the start included.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
 )
 
@@ -61,6 +63,7 @@ func (k collector) Collect(out chan<- prometheus.Metric) {
 	k.collectConnections(out)
 	k.collectStore(out)
 	k.collectTopics(out)
+	k.collectReloads(out)
 	out <- gauge(descBuild, 1, Version, runtime.Version())
 }
 
@@ -123,6 +126,15 @@ func (k collector) collectConnections(out chan<- prometheus.Metric) {
 	out <- counter(descPanics, s.sum(func(n *counters) *atomic.Int64 { return &n.panics }))
 	out <- counter(descIn, s.sum(func(n *counters) *atomic.Int64 { return &n.bytesIn }))
 	out <- counter(descOut, s.sum(func(n *counters) *atomic.Int64 { return &n.bytesOut }))
+}
+
+func (k collector) collectReloads(out chan<- prometheus.Metric) {
+	taken := 1.0
+	if k.server.reloads.refused.Load() {
+		taken = 0
+	}
+	out <- gauge(descReload, taken)
+	out <- gauge(descReloadTime, float64(k.server.reloads.succeeded.Load())/1e9)
 }
 
 func (k collector) collectStore(out chan<- prometheus.Metric) {

@@ -224,14 +224,9 @@ func (p *process) drain(sig os.Signal) error {
 }
 
 func (p *process) reload() {
-	cfg, err := p.load()
+	report, err := p.server.Reload(p.load)
 	if err != nil {
 		p.log.Error().Err(err).Msg("configuration not reloaded")
-		return
-	}
-	report, err := p.server.Reload(cfg)
-	if err != nil {
-		p.log.Error().Err(err).Str("report", report).Msg("configuration not reloaded")
 		return
 	}
 	p.log.Info().Str("report", report).Msg("configuration reloaded")
