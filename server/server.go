@@ -37,6 +37,7 @@ type Server struct {
 	admission *admission
 	fileRoom  atomic.Int64 // connections that the limit on file descriptors leaves room for
 	outbound  atomic.Int64 // bytes that wait for slow readers, as of the last tick
+	budget    budget
 	window    window
 
 	counts     [shards]counters
