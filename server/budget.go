@@ -14,8 +14,8 @@ import (
 //
 //   - A connection may have as much waiting for it as all others have left free, so its commands are read until then. One slow reader
 //     gets much of the budget, a hundred get a hundredth each, and something always stays free for those that read.
-//   - A connection that has hardly anything waiting for it is read even when nothing is free. Its gets are then answered in small pieces,
-//     which they may be at any time, and new commands that would wait and the rest of large ones are refused with 503.
+//   - Answers to get become smaller with what is free, as they may at any time. A connection that has hardly anything waiting for it is read
+//     even when nothing is free; new commands that would wait and the rest of large ones are then refused with 503.
 //   - While nothing is free, who holds something and has not moved for hurryTime is closed, instead of after the longer stall timeout.
 type budget struct {
 	held    atomic.Int64
@@ -25,7 +25,7 @@ type budget struct {
 
 const (
 	freeShare  = 16 << 10 // bytes that a connection may have waiting even if nothing is free
-	smallPiece = 64 << 10 // bytes of an answer to get while nothing is free
+	smallPiece = 64 << 10 // bytes that an answer to get may always have
 	waitCost   = 512      // bytes of a command that waits, about
 	hurryTime  = 2 * time.Second
 )

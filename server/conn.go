@@ -149,8 +149,15 @@ func (c *conn) unanswered() bool {
 // congested says that the answers waiting for this peer have reached the bound.
 func (c *conn) congested() bool {
 	lim := c.server.limits.Load()
+	if c.waitingPuts >= lim.inFlight {
+		return true
+	}
 	waits := c.sock.Buffered() + c.owed
-	return waits > 0 && waits >= c.server.budget.share(lim) || c.waitingPuts >= lim.inFlight
+	if waits == 0 {
+		return false
+	}
+	c.account()
+	return waits >= c.server.budget.share(lim)
 }
 
 // pass runs the commands in b and returns what it did not use. Answers that are ready go out with one write.
@@ -168,6 +175,10 @@ func (c *conn) pass(b []byte) (left []byte) {
 		if len(l.out) >= flushSize {
 			l.commit(c)
 			c.flush()
+			if !c.closed && !c.congested() {
+				c.yield()
+				break
+			}
 		}
 		if c.congested() {
 			c.pause()

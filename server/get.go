@@ -92,10 +92,7 @@ func (s *Server) coldRead(buf []byte, counts *counters, g *getRequest) []byte {
 // from disk, store.ErrEnd if there is nothing yet and the get wants to wait.
 func (s *Server) appendRead(dst []byte, counts *counters, g *getRequest, hot bool) ([]byte, error) {
 	lim := s.limits.Load()
-	limit := lim.transfer
-	if s.budget.spent(lim) {
-		limit = min(limit, smallPiece)
-	}
+	limit := min(lim.transfer, max(s.budget.share(lim), smallPiece))
 	at := len(dst)
 	dst = protocol.AppendValueHeader(dst, min(g.max, limit), g.opaque) // as long as it can be; made right below
 	body := len(dst)

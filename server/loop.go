@@ -44,6 +44,7 @@ type loop struct {
 	join    []byte       // the rest of the last read and this one
 
 	acks  []*ackWait // to be used again
+	turns []*conn    // connections whose pass goes on later
 	dirty []*conn    // connections whose due answers are written at the end of drain
 }
 

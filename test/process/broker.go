@@ -24,6 +24,7 @@ type Options struct {
 	Config string   // text of the configuration file; "" = none
 	Data   string   // data directory; "" = a new one
 	Args   []string // more arguments of `metaq serve`
+	Under  []string // a command that runs the broker, as prlimit does; the broker's command line follows it
 }
 
 // A Broker is a running (or killed) metaq process. It is for one goroutine.
@@ -36,6 +37,7 @@ type Broker struct {
 
 	binary string
 	folder string
+	under  []string
 	args   []string
 	cmd    *exec.Cmd
 	exited chan error // receives the end of cmd once
@@ -45,7 +47,7 @@ type Broker struct {
 // Start runs a broker on free ports and waits until it is ready. It is killed when the test ends.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
-	b := &Broker{binary: Binary(t), folder: t.TempDir(), Data: o.Data}
+	b := &Broker{binary: Binary(t), folder: t.TempDir(), Data: o.Data, under: o.Under}
 	if b.Data == "" {
 		b.Data = filepath.Join(b.folder, "data")
 	}
@@ -76,7 +78,9 @@ func (b *Broker) run(t testing.TB, port, httpPort string) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	b.cmd = exec.Command(b.binary, append(b.args[:len(b.args):len(b.args)], "--port", port, "--http-port", httpPort)...)
+	line := append(append(b.under[:len(b.under):len(b.under)], b.binary), b.args...)
+	line = append(line, "--port", port, "--http-port", httpPort)
+	b.cmd = exec.Command(line[0], line[1:]...)
 	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
 	if err := b.cmd.Start(); err != nil {
 		t.Fatalf("start the broker: %v", err)

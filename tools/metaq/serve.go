@@ -125,6 +125,7 @@ func serve(a *app, o *serveOptions, changed func(flag string) bool) error {
 		return usagef("--log-level %q: the levels are debug, info, warn, error", o.logLevel)
 	}
 	log := newLog(a, level)
+	limitMemory(log)
 
 	// From here on a signal is kept, so that one that comes while the log is recovered is not lost.
 	signals := make(chan os.Signal, 8)
