@@ -33,9 +33,11 @@ type Server struct {
 
 	cfg       atomic.Pointer[config.Config]
 	limits    atomic.Pointer[limits]
+	reloads   reloads
 	admission *admission
 	fileRoom  atomic.Int64 // connections that the limit on file descriptors leaves room for
 	outbound  atomic.Int64 // bytes that wait for slow readers, as of the last tick
+	budget    budget
 	window    window
 
 	counts     [shards]counters
@@ -67,6 +69,7 @@ func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*
 		brokerID: cfg.BrokerID, started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
 	}
 	s.cfg.Store(cfg)
+	s.reloads.note(nil)
 	s.limits.Store(newLimits(cfg))
 	st, err := store.Open(options)
 	if err != nil {
