@@ -3,35 +3,42 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 )
 
-func (m *matrix) w3() error {
-	o := m.only()
+// flushedAfter is how long the original takes until it shows what it has acknowledged: it flushes each 10 s.
+const flushedAfter = 11 * time.Second
+
+// backlogged starts the targets, fills them and returns those that are ready to be drained.
+func (m *matrix) backlogged(cell string, parts int, bytes int64, spread bool) []*target {
 	var up []*target
-	for _, t := range o.targets {
-		if t.sync == "nofl" {
-			continue
-		}
-		if _, err := t.start("os", true, 0); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			continue
-		}
-		if err := t.p.Prepare(context.Background(), 4); err != nil {
-			fmt.Fprintln(os.Stderr, t.name, err)
-			continue
-		}
-		if err := t.fill(4, m.backlog); err != nil {
-			fmt.Fprintln(os.Stderr, t.name, "fill:", err)
+	for _, t := range m.targets {
+		err := func() error {
+			if _, err := t.start("os", true, 0); err != nil {
+				return err
+			}
+			if err := t.p.Prepare(context.Background(), parts); err != nil {
+				return err
+			}
+			return t.fill(parts, bytes, spread)
+		}()
+		if err != nil {
+			m.failed(t, cell, fmt.Errorf("backlog: %w", err))
+			t.stop(true)
 			continue
 		}
 		if t.kind == "metaq-java" {
-			time.Sleep(11 * time.Second) // the original shows messages to readers only once they are flushed: each 10 s
+			time.Sleep(flushedAfter)
 		}
 		up = append(up, t)
 	}
+	return up
+}
+
+// w3 drains a backlog that is in the page cache, with one and with four consumers.
+func (m *matrix) w3() error {
+	up := m.only(noVariant).backlogged("W3 1cons", 4, m.backlog, false)
 	syscall.Sync()
 	for _, n := range []int{1, 4} {
 		cell := fmt.Sprintf("W3 %dcons", n)

@@ -32,7 +32,13 @@ type figures struct {
 	DiskMB   float64 `json:"disk_mb,omitempty"`
 	Other    float64 `json:"other_cpu_cores"` // cores that neither the broker nor the driver kept busy
 	SysFrac  float64 `json:"broker_system_share"`
+	KillSec  float64 `json:"start_after_kill_s,omitempty"`
+	ReadMB   float64 `json:"read_beside_mb,omitempty"`
 	Err      string  `json:"error,omitempty"`
+
+	// Seconds are the seconds of W9, Effects what its events do to the windows of 100 ms.
+	Windows []window          `json:"windows,omitempty"`
+	Effects map[string]effect `json:"effects,omitempty"`
 }
 
 // measured runs f with the broker and this process watched.

@@ -2,7 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -28,7 +33,7 @@ func e2e(ctx context.Context, p peer, c produceCfg) (*loadStats, error) {
 	}
 	c.AckTS = true
 	ps, perr := p.Produce(ctx, c)
-	time.Sleep(700 * time.Millisecond)
+	time.Sleep(unseen)
 	cancel()
 	r := <-out
 	if perr != nil {
@@ -42,27 +47,22 @@ func e2e(ctx context.Context, p peer, c produceCfg) (*loadStats, error) {
 	return r.st, r.err
 }
 
+// unseen is how long the consumer waits for the last messages.
+const unseen = 700 * time.Millisecond
+
+func (m *matrix) fixedRate(d time.Duration) produceCfg {
+	return produceCfg{Parts: 4, Conns: 4, Window: 1, Size: 1024, Duration: d, Rate: 5000}
+}
+
+// w4 measures the way from the scheduled time of a message to its consumer at a rate that every broker can do.
 func (m *matrix) w4() error {
-	d := 4 * m.dur
-	syncs := []string{"os", "fsync"}
-	if m.mode == "quick" {
-		syncs = syncs[:1]
-	}
-	for _, sync := range syncs {
-		o := m.only()
-		var fit []*target
-		for _, t := range o.targets {
-			if t.sync == "" { // with nofl the original shows nothing to a reader for 10 s
-				fit = append(fit, t)
-			}
-		}
-		o.targets = fit
-		up := o.group(sync, 4)
+	for _, sync := range m.syncs {
+		// With nofl the original shows nothing to a reader for 10 s.
+		up := m.only(noVariant).group(sync, 4)
 		for r := 0; r <= m.rounds; r++ {
 			for _, t := range up {
 				syscall.Sync()
-				c := produceCfg{Parts: 4, Conns: 4, Window: 1, Size: 1024, Duration: d, Rate: 5000}
-				g := measured(t.name, "W4 5k/s "+sync, r, t.pid, t.data, func() (*loadStats, error) { return e2e(context.Background(), t.p, c) })
+				g := measured(t.name, "W4 5k/s "+sync, r, t.pid, t.data, func() (*loadStats, error) { return e2e(context.Background(), t.p, m.fixedRate(4*m.dur)) })
 				if r > 0 {
 					m.add(g)
 				}
@@ -71,4 +71,94 @@ func (m *matrix) w4() error {
 		m.stopAll()
 	}
 	return nil
+}
+
+// w8 is w4 alone, and with a consumer beside it that drains a large backlog of other partitions as fast as it can.
+func (m *matrix) w8() error {
+	o := m.only(func(t *target) bool { return noVariant(t) && (t.kind == "ours" || t.kind == "nats") })
+	up := o.backlogged("W8 alone", 16, m.catchUp, true)
+	for _, t := range up {
+		if err := t.p.Prepare(context.Background(), 4); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	for r := 0; r <= m.rounds; r++ {
+		for _, t := range up {
+			for _, beside := range []bool{false, true} {
+				cell := "W8 alone"
+				if beside {
+					cell = "W8 beside catch-up"
+				}
+				syscall.Sync()
+				var read int64
+				g := measured(t.name, cell, r, t.pid, t.data, func() (*loadStats, error) {
+					stop := func() (int64, error) { return 0, nil }
+					if beside {
+						stop = m.catchUpReader(t)
+					}
+					st, err := e2e(context.Background(), t.p, m.fixedRate(4*m.dur))
+					n, readErr := stop()
+					read = n
+					return st, errors.Join(err, readErr)
+				})
+				if beside && read == 0 && g.Err == "" {
+					g.Err = "the catch-up reader read nothing"
+				}
+				g.ReadMB = float64(read) / 1e6
+				if r > 0 {
+					m.add(g)
+				}
+			}
+		}
+	}
+	m.stopAll()
+	for _, t := range o.targets {
+		os.RemoveAll(t.data)
+	}
+	return nil
+}
+
+// catchUpReader drains the backlog of 16 partitions again and again in a process of its own, so that its garbage and
+// its checksums are not part of the latencies, until stop is called; stop returns the bytes it has read.
+func (m *matrix) catchUpReader(t *target) (stop func() (int64, error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	type result struct {
+		bytes int64
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var sum result
+		for ctx.Err() == nil && sum.err == nil {
+			var n int64
+			n, sum.err = m.drainOnce(ctx, t)
+			sum.bytes += n
+		}
+		if ctx.Err() != nil {
+			sum.err = nil
+		}
+		done <- sum
+	}()
+	return func() (int64, error) {
+		cancel()
+		r := <-done
+		return r.bytes, r.err
+	}
+}
+
+// drainOnce runs this program as the reader. Told to end, it still prints how much it has read.
+func (m *matrix) drainOnce(ctx context.Context, t *target) (int64, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, self, "run", "--peer", t.kind, "--addr", t.addr, "--do", "consume", "--parts", "16",
+		"--conns", "1", "--count", strconv.FormatInt(m.catchUp/1024, 10), "--prepare=false")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.Output()
+	var g figures
+	if jsonErr := json.Unmarshal(out, &g); jsonErr != nil {
+		return 0, errors.Join(err, jsonErr)
+	}
+	return g.Msgs * 1024, err
 }

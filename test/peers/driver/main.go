@@ -1,7 +1,8 @@
 // Command driver loads message brokers the same way, to set figures side by side.
 //
 //	driver run   --peer KIND --addr HOST:PORT --do produce|consume|e2e|put ...   one load, JSON on stdout
-//	driver matrix --root DIR --peers a,b,... --workloads w1,w2,... [--mode quick|full] [--ours-...]
+//	driver matrix --root DIR --peers a,b,... --workloads w1,w2,... [--mode quick|full] [--ours-cmd COMMAND]
+//	driver report --in RESULTS --doc DOCUMENT                                    tables of a document from the results
 //	driver phys  --dir DIR [--gnet BINARY]                                       limits of the machine
 //	driver threads --pid PID --seconds N                                         CPU by thread name, user and system
 //	driver echo-server --addr HOST:PORT                                          bare epoll server of one thread
@@ -17,7 +18,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: driver run|matrix|phys|threads|echo-server [flags]")
+		fmt.Fprintln(os.Stderr, "usage: driver run|matrix|report|phys|threads|echo-server [flags]")
 		os.Exit(2)
 	}
 	var err error
@@ -26,6 +27,8 @@ func main() {
 		err = cmdRun(os.Args[2:])
 	case "matrix":
 		err = cmdMatrix(os.Args[2:])
+	case "report":
+		err = cmdReport(os.Args[2:])
 	case "phys":
 		err = cmdPhys(os.Args[2:])
 	case "threads":

@@ -138,10 +138,7 @@ func (m *metaqPeer) Consume(ctx context.Context, c consumeCfg) (*loadStats, erro
 	start := time.Now()
 	end := start.Add(c.Deadline)
 	for i := 0; i < c.Consumers; i++ {
-		var mine []int
-		for p := i; p < c.Parts; p += c.Consumers {
-			mine = append(mine, p)
-		}
+		mine := c.mine(i)
 		if len(mine) == 0 {
 			continue
 		}
@@ -163,7 +160,7 @@ func (m *metaqPeer) Consume(ctx context.Context, c consumeCfg) (*loadStats, erro
 				get(p)
 			}
 			r.k.SetReadDeadline(end)
-			for got.Load() < c.Count {
+			for got.Load() < c.Count && ctx.Err() == nil {
 				data, p, num, moved, err := r.replyOp()
 				if err != nil {
 					if time.Now().Before(end) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -241,13 +242,22 @@ func cmdPhys(args []string) error {
 }
 
 func physPrint(rows []physRow, out string) error {
-	fmt.Println("| limit | median | min | max | unit | note |\n|---|---:|---:|---:|---|---|")
+	fmt.Print(physRows(rows))
+	if out == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(rows, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, b, 0o644)
+}
+
+func physRows(rows []physRow) string {
+	var b strings.Builder
+	b.WriteString("| limit | median | min | max | unit | note |\n|---|---:|---:|---:|---|---|\n")
 	for _, r := range rows {
-		fmt.Printf("| %s | %s | %s | %s | %s | %s |\n", r.Name, num(r.Med), num(r.Min), num(r.Max), r.Unit, r.Note)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Name, num(r.Med), num(r.Min), num(r.Max), r.Unit, r.Note)
 	}
-	if out != "" {
-		b, _ := json.MarshalIndent(rows, "", " ")
-		return os.WriteFile(out, b, 0o644)
-	}
-	return nil
+	return b.String()
 }

@@ -1,33 +1,9 @@
 package main
 
-import (
-	"context"
-	"fmt"
-	"syscall"
-	"time"
-)
+import "fmt"
 
-// interleave runs the targets round by round; every target is warmed up once.
-func (m *matrix) interleave(up []*target, cell string, c produceCfg, warm time.Duration) {
-	for _, t := range up {
-		w := c
-		w.Duration, w.Linger = warm, t.linger()
-		w.Count = m.maxBytes / int64(max(c.Size, 64))
-		if warm > 0 {
-			t.p.Produce(context.Background(), w)
-		}
-	}
-	for r := 1; r <= m.rounds; r++ {
-		for _, t := range up {
-			c := c
-			c.Duration, c.Linger = m.dur, t.linger()
-			c.Count = m.maxBytes / int64(c.Size)
-			syscall.Sync()
-			m.add(measured(t.name, cell, r, t.pid, t.data, func() (*loadStats, error) { return t.p.Produce(context.Background(), c) }))
-		}
-	}
-}
-
+// w1 produces without an fsync a message, small to large messages, one at a time and many in flight. The bare echo
+// stands beside it: what the network part of a broker in Go could do at most.
 func (m *matrix) w1() error {
 	var up []*target
 	for _, size := range []int{100, 1024, 16384} {
@@ -48,14 +24,9 @@ func (m *matrix) w1() error {
 	return nil
 }
 
-func (m *matrix) w2cell() error {
-	o := m.only()
-	o.targets = nil
-	for _, t := range m.targets {
-		if t.sync == "" && t.opts["linger"] == "" {
-			o.targets = append(o.targets, t)
-		}
-	}
+// w2 produces with an fsync before the answer.
+func (m *matrix) w2() error {
+	o := m.only(noVariant)
 	up := o.group("fsync", 1, 16)
 	for _, parts := range []int{1, 16} {
 		for _, n := range []int{16, 64} {

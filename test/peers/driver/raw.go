@@ -152,7 +152,7 @@ func rawProduce(ctx context.Context, addr string, cd codec, c produceCfg) (*load
 		if c.AckTS {
 			binary.BigEndian.PutUint64(body, uint64(base+t))
 		}
-		k.out = cd.appendReq(k.out, s, partFor(i, c.Conns, c.Parts, k.seq), body)
+		k.out = cd.appendReq(k.out, s, c.part(i, k.seq), body)
 		k.seq++
 		issued++
 		inflight++
@@ -259,6 +259,9 @@ func rawProduce(ctx context.Context, addr string, cd codec, c produceCfg) (*load
 					k.r += n
 					if int(op) < len(k.sent) {
 						st.Lat.add(time.Duration(t - k.sent[op]))
+						for _, w := range c.Windows {
+							w.add(t, time.Duration(t-k.sent[op]))
+						}
 						k.free = append(k.free, op)
 					}
 					inflight--

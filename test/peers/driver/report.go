@@ -1,127 +1,149 @@
 package main
 
 import (
+	"flag"
 	"fmt"
-	"math"
-	"sort"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 )
 
-func (m *matrix) report() {
-	type key struct{ cell, target string }
-	runs := map[key][]figures{}
-	var cells, names []string
-	seen := map[string]bool{}
-	for _, g := range m.all {
-		if !seen["c"+g.Cell] {
-			seen["c"+g.Cell] = true
-			cells = append(cells, g.Cell)
-		}
-		if !seen["t"+g.Target] {
-			seen["t"+g.Target] = true
-			names = append(names, g.Target)
-		}
-		k := key{g.Cell, g.Target}
-		runs[k] = append(runs[k], g)
+// cmdReport renders the figures of a document from the results: everything between `<!-- figures: NAME -->` and the
+// next `<!-- end -->`.
+func cmdReport(args []string) error {
+	fl := flag.NewFlagSet("report", flag.ExitOnError)
+	in := fl.String("in", "", "files of `matrix --out`, separated by commas; a cell is taken from the last that has it")
+	doc := fl.String("doc", "", "document to render into")
+	phys := fl.String("phys", "", "file of `phys --out`")
+	tried := fl.String("tried", "", "folder of the pages of what was tried")
+	fl.Parse(args)
+	r, err := readResults(strings.Split(*in, ","))
+	if err != nil {
+		return err
 	}
-	col := func(gs []figures, f func(figures) float64) (lo, md, hi float64) {
-		var v []float64
-		for _, g := range gs {
-			v = append(v, f(g))
-		}
-		if len(v) == 0 {
-			return
-		}
-		sort.Float64s(v)
-		return v[0], v[len(v)/2], v[len(v)-1]
+	text, err := os.ReadFile(*doc)
+	if err != nil {
+		return err
 	}
-	for _, c := range cells {
-		w5, w6 := strings.HasPrefix(c, "W5"), strings.HasPrefix(c, "W6")
-		switch {
-		case w6:
-			fmt.Printf("\n### %s\n\n| broker | s to the next accepted put, median | min | max | log MB |\n|---|---:|---:|---:|---:|\n", c)
-		case w5:
-			fmt.Printf("\n### %s\n\n| broker | msgs/s median | min | max | p50 us | p99 us | RSS MB | open files | mappings | threads | make s | restart s | disk MB | note |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n", c)
-		default:
-			fmt.Printf("\n### %s\n\n| broker | msgs/s median | min | max | MB/s | p50 us | p99 us | p99.9 us | max us | RSS MB | anon MB | broker CPU s/M | driver CPU s/M | disk B/msg | note |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n", c)
+	parts := map[string]func() (string, error){
+		"about":   func() (string, error) { return r.aboutTable(), nil },
+		"targets": func() (string, error) { return r.goalTable(), nil },
+		"w9":      func() (string, error) { return r.flatTables(), nil },
+		"phys":    func() (string, error) { return physTable(*phys) },
+		"tried":   func() (string, error) { return triedPages(*tried) },
+	}
+	for _, w := range []string{"w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w10"} {
+		parts[w] = func() (string, error) { return r.workloadTable(strings.ToUpper(w) + " "), nil }
+	}
+	out, err := fillMarkers(string(text), parts)
+	if err != nil {
+		return fmt.Errorf("%s: %w", *doc, err)
+	}
+	return os.WriteFile(*doc, []byte(out), 0o644)
+}
+
+const (
+	markBegin = "<!-- figures: "
+	markEnd   = "<!-- end -->"
+)
+
+// fillMarkers replaces what stands between markers. A part that renders to nothing leaves what is there: a run of a few
+// workloads must not wipe out the others.
+func fillMarkers(text string, parts map[string]func() (string, error)) (string, error) {
+	var out strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, markBegin)
+		out.WriteString(before)
+		if !found {
+			return out.String(), nil
 		}
-		for _, n := range names {
-			gs := runs[key{c, n}]
-			if len(gs) == 0 {
-				continue
-			}
-			med := func(f func(figures) float64) string { _, v, _ := col(gs, f); return num(v) }
-			lo, md, hi := col(gs, func(g figures) float64 { return g.MsgsSec })
-			note := ""
-			var lost int64
-			for _, g := range gs {
-				if g.Err != "" {
-					note = strings.ReplaceAll(g.Err, "|", "/")
-				}
-				lost += g.Errors
-			}
-			if lost != 0 {
-				note += fmt.Sprintf(" %d failed or unseen", lost)
-			}
-			if len(note) > 120 {
-				note = note[:120]
-			}
-			switch {
-			case w6:
-				lo, md, hi := col(gs, func(g figures) float64 { return g.StartSec })
-				fmt.Printf("| %s | %.2f | %.2f | %.2f | %s | %s\n", n, md, lo, hi, med(func(g figures) float64 { return g.DiskMB }), note)
-			case w5:
-				fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", n, num(md), num(lo), num(hi),
-					med(func(g figures) float64 { return g.P50 }), med(func(g figures) float64 { return g.P99 }), med(func(g figures) float64 { return g.RSSMB }),
-					med(func(g figures) float64 { return float64(g.Files) }), med(func(g figures) float64 { return float64(g.Maps) }),
-					med(func(g figures) float64 { return float64(g.Threads) }), med(func(g figures) float64 { return g.MakeSec }),
-					med(func(g figures) float64 { return g.StartSec }), med(func(g figures) float64 { return g.DiskMB }), note)
-			default:
-				fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", n, num(md), num(lo), num(hi),
-					med(func(g figures) float64 { return g.MBSec }), med(func(g figures) float64 { return g.P50 }), med(func(g figures) float64 { return g.P99 }),
-					med(func(g figures) float64 { return g.P999 }), med(func(g figures) float64 { return g.Max }), med(func(g figures) float64 { return g.RSSMB }),
-					med(func(g figures) float64 { return g.AnonMB }), med(func(g figures) float64 { return g.CPUPerM }), med(func(g figures) float64 { return g.DrvPerM }),
-					med(func(g figures) float64 { return g.DiskPerM }), note)
-			}
+		name, rest, ok := strings.Cut(rest, " -->\n")
+		old, rest, ended := strings.Cut(rest, markEnd)
+		if !ok || !ended {
+			return "", fmt.Errorf("marker %q has no end", name)
 		}
-		// ratios of ours to each peer, run by run (runs of one round stand side by side in time)
-		ours := runs[key{c, "ours"}]
-		if len(ours) == 0 {
-			continue
+		part := parts[name]
+		if part == nil {
+			return "", fmt.Errorf("marker %q: there is no such part", name)
 		}
-		type dim struct {
-			name string
-			f    func(figures) float64
+		body, err := part()
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
 		}
-		dims := []dim{{"msgs/s", func(g figures) float64 { return g.MsgsSec }}, {"p99", func(g figures) float64 { return g.P99 }}, {"RSS", func(g figures) float64 { return g.RSSMB }}, {"CPU/M", func(g figures) float64 { return g.CPUPerM }}}
-		if w5 {
-			dims = append(dims, dim{"restart s", func(g figures) float64 { return g.StartSec }}, dim{"open files", func(g figures) float64 { return float64(g.Files) }})
+		if body == "" {
+			body = old
 		}
-		if w6 {
-			dims = []dim{{"recovery s", func(g figures) float64 { return g.StartSec }}}
+		out.WriteString(markBegin + name + " -->\n" + body + markEnd)
+		text = rest
+	}
+}
+
+func (r *results) aboutTable() string {
+	var b strings.Builder
+	for _, a := range r.about {
+		fmt.Fprintf(&b, "* %s, commit `%s`, mode %s (%d rounds, runs of %s s):\n  `%s`\n", a.At, a.Commit, a.Mode, a.Rounds, num(a.Seconds), a.Command)
+	}
+	if len(r.about) > 0 {
+		a := r.about[len(r.about)-1]
+		fmt.Fprintf(&b, "* %d cores %s, %s GiB memory, kernel %s, disk %s, %s", a.Cores, a.CPU, num(a.MemoryGB), a.Kernel, a.Disk, a.Go)
+		if a.Java != "" {
+			fmt.Fprintf(&b, ", %s", a.Java)
 		}
-		fmt.Printf("\nours / peer (min median max over paired runs):\n\n")
-		for _, n := range names {
-			if n == "ours" || len(runs[key{c, n}]) == 0 {
-				continue
-			}
-			var parts []string
-			for _, d := range dims {
-				var v []float64
-				for i, g := range runs[key{c, n}] {
-					if i < len(ours) && d.f(g) > 0 {
-						v = append(v, d.f(ours[i])/d.f(g))
-					}
-				}
-				if len(v) == 0 {
-					continue
-				}
-				sort.Float64s(v)
-				if md := v[len(v)/2]; !math.IsNaN(md) {
-					parts = append(parts, fmt.Sprintf("%s %.2f %.2f %.2f", d.name, v[0], md, v[len(v)-1]))
-				}
-			}
-			fmt.Printf("- %s: %s\n", n, strings.Join(parts, "; "))
+		b.WriteString("\n")
+	}
+	versions := make(map[string]string)
+	for _, a := range r.about {
+		for n, v := range a.Versions {
+			versions[n] = v
 		}
 	}
+	var list []string
+	for n, v := range versions {
+		list = append(list, n+" "+v)
+	}
+	if len(list) > 0 {
+		slices.Sort(list)
+		fmt.Fprintf(&b, "* %s\n", strings.Join(list, ", "))
+	}
+	n, suspect := r.suspects()
+	fmt.Fprintf(&b, "* %d runs, %d of them suspect: other processes kept more than %s cores busy (marked in the tables with \\*)\n", n, suspect, num(suspectCores))
+	return b.String()
+}
+
+// suspectCores is how many cores other processes may keep busy before a run is suspect.
+const suspectCores = 0.2
+
+func (r *results) suspects() (all, suspect int) {
+	for _, targets := range r.runs {
+		for _, runs := range targets {
+			for _, g := range runs {
+				all++
+				if g.Other > suspectCores {
+					suspect++
+				}
+			}
+		}
+	}
+	return all, suspect
+}
+
+// triedPages joins the pages of what was tried, in the order of their names.
+func triedPages(dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString("\n" + strings.TrimSpace(string(text)) + "\n")
+	}
+	return b.String(), nil
 }

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 )
 
@@ -33,7 +35,9 @@ func cmdRun(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
+	// A load that is told to end still prints what it has done.
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
 	if *prep {
 		if err := p.Prepare(ctx, *parts); err != nil {
 			return err
