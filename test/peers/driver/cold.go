@@ -36,7 +36,7 @@ func (t *target) chill() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: more than %.0f %% of the backlog stay in the page cache", t.name, 100*coldShare)
+	return fmt.Errorf("%s: more than %.0f %% of the backlog stay in the page cache; is %s on a disk?", t.name, 100*coldShare, t.data)
 }
 
 // dropCache drops the clean cached pages of all files below dir and returns how many bytes of them are still cached.

@@ -36,7 +36,7 @@ func build(t *testing.T, folder, pkg string) string {
 func TestMatrix_RunsEveryWorkloadAgainstOurBroker(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "results.jsonl")
 	metaq := build(t, "../../..", "./tools/metaq")
-	err := cmdMatrix([]string{"--mode", "smoke", "--peers", "", "--scripts", "..", "--root", t.TempDir(), "--out", out,
+	err := cmdMatrix([]string{"--mode", "smoke", "--peers", "", "--scripts", "..", "--root", diskFolder(t), "--out", out,
 		"--gnet", build(t, "..", "./gnetecho"), "--ours-cmd", "../ours.sh " + metaq})
 	if err != nil {
 		t.Fatal(err)
