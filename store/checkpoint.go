@@ -7,12 +7,15 @@ import (
 	"slices"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 const (
 	checkpointName = "checkpoint"
 	checkpointPrev = "checkpoint.prev" // the one before, in case the last one is damaged
 	checkpointMark = "MQCKP\x00\x00\x01"
+
+	checkpointHeader = 25 // mark, checksum, position, clean, epoch
 )
 
 // checkpoint is everything that must be known to go on reading the log at pos. FORMAT.md draws it.
@@ -102,7 +105,7 @@ func (s *Store) encodeCheckpointLocked(pos int64, clean bool) []byte {
 		b = binary.AppendUvarint(b, uint64(f.queue))
 		b = binary.AppendUvarint(b, uint64(f.end))
 	}
-	le.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
+	le.PutUint32(b[8:], s.salt.seal(crc32.Checksum(b[12:], castagnoli)))
 	return b
 }
 
@@ -167,11 +170,11 @@ func (d *decoder) byte() byte {
 }
 
 // parseCheckpoint is the inverse of encodeCheckpointLocked. name is for the error, a *CorruptError.
-func parseCheckpoint(name string, b []byte) (*checkpoint, error) {
-	if len(b) < 25 || string(b[:8]) != checkpointMark {
+func parseCheckpoint(name string, b []byte, x salt) (*checkpoint, error) {
+	if len(b) < checkpointHeader || string(b[:8]) != checkpointMark {
 		return nil, &CorruptError{File: name, Reason: "not a checkpoint"}
 	}
-	if le.Uint32(b[8:]) != crc32.Checksum(b[12:], castagnoli) {
+	if le.Uint32(b[8:]) != x.seal(crc32.Checksum(b[12:], castagnoli)) {
 		return nil, &CorruptError{File: name, Offset: 8, Reason: "a checksum that does not match"}
 	}
 	d := &decoder{b: b[12:]}
@@ -218,15 +221,17 @@ func parseCheckpoint(name string, b []byte) (*checkpoint, error) {
 func (s *Store) writeCheckpoint(data []byte) error {
 	name := s.path(checkpointName)
 	if old, err := s.fs.ReadFile(name); err == nil {
-		if _, err := parseCheckpoint(name, old); err == nil {
+		if _, err := parseCheckpoint(name, old, s.salt); err == nil {
 			if err := writeFile(s.fs, s.path(checkpointPrev), old); err != nil {
 				return err
 			}
 		}
 	}
+	fault.Point("checkpoint.kept")
 	if err := writeFile(s.fs, name, data); err != nil {
 		return err
 	}
+	fault.Point("checkpoint.written")
 	// What lies before the checkpoint that is kept for the worst case may still be needed.
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,7 +248,7 @@ func (s *Store) readCheckpoint() (c *checkpoint, prev bool, err error) {
 			continue
 		}
 		if err == nil {
-			c, err = parseCheckpoint(s.path(name), b)
+			c, err = parseCheckpoint(s.path(name), b, s.salt)
 		}
 		if err == nil {
 			return c, first != nil || name == checkpointPrev, nil

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -79,7 +80,11 @@ func (x *sealedIndex) lookup(queue uint32) (runs, error) {
 	if err := x.check(); err != nil {
 		return runs{}, err
 	}
-	return x.runsAt(i), nil
+	r := x.runsAt(i)
+	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
+		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
+	}
+	return r, nil
 }
 
 // check says whether the entries are what was written. It reads them once.
@@ -92,10 +97,13 @@ func (x *sealedIndex) check() error {
 	return x.damaged
 }
 
-// runsAt is the list of the i-th queue of the directory.
+// runsAt is the list of the i-th queue of the directory, as far as there are entries.
 func (x *sealedIndex) runsAt(i int) runs {
 	r := x.dir[i*indexDirRecord:]
 	n, first := int(le.Uint32(r[4:])), int(le.Uint32(r[8:]))
+	total := len(x.entries) / entrySize
+	first = min(first, total)
+	n = min(n, total-first)
 	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
 }
 
@@ -105,7 +113,7 @@ type queueRuns struct {
 	runs  []entry
 }
 
-func encodeIndex(base int64, list []queueRuns) []byte {
+func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 	slices.SortFunc(list, func(a, b queueRuns) int { return int(int64(a.queue) - int64(b.queue)) })
 	total := 0
 	for _, q := range list {
@@ -136,16 +144,16 @@ func encodeIndex(base int64, list []queueRuns) []byte {
 	}
 	le.PutUint32(b[24:], crc32.Checksum(b[dirEnd:], castagnoli))
 	// The last field of the header covers the header before it and the directory, which are checked when the file is opened.
-	le.PutUint32(b[28:], dirCRC(b, dirEnd))
+	le.PutUint32(b[28:], dirCRC(b, dirEnd, with))
 	return b
 }
 
-func dirCRC(b []byte, dirEnd int) uint32 {
-	return crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd])
+func dirCRC(b []byte, dirEnd int, with salt) uint32 {
+	return with.seal(crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd]))
 }
 
 // openIndex maps an index file and checks all but its entries. os errors and *CorruptError mean: rebuild it from the segment.
-func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
+func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, error) {
 	f, err := fsys.OpenRead(name)
 	if err != nil {
 		return nil, err
@@ -162,7 +170,7 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
 	}
-	x, err := parseIndex(name, m, base)
+	x, err := parseIndex(name, m, base, with)
 	if err != nil {
 		m.Unmap()
 	}
@@ -170,7 +178,7 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 }
 
 // parseIndex checks a mapped index, at least as long as its header.
-func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
+func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex, error) {
 	bad := func(reason string) (*sealedIndex, error) { return nil, &CorruptError{File: name, Reason: reason} }
 	b := m.Bytes()
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
@@ -180,7 +188,7 @@ func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
 		return bad("not the index of this segment")
 	case dirEnd+total*entrySize != len(b):
 		return bad("a size that does not fit its contents")
-	case dirCRC(b, dirEnd) != le.Uint32(b[28:]):
+	case dirCRC(b, dirEnd, with) != le.Uint32(b[28:]):
 		return bad("the directory does not match its checksum")
 	}
 	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil
@@ -197,9 +205,10 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 		return fmt.Errorf("create %s: %w", tmp, err)
 	}
 	_, err = f.WriteAt(data, 0)
-	if err == nil {
+	if err == nil && !fault.Mutant("rename_before_sync") {
 		err = f.Sync()
 	}
+	fault.Point("file.written")
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -209,6 +218,7 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("put %s in place: %w", name, err)
 	}
+	fault.Point("file.renamed")
 	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
 		return fmt.Errorf("sync %s: %w", filepath.Dir(name), err)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 // Queue is a partition of a topic: an index over the log. A queue costs some hundred bytes and no file.
@@ -27,6 +28,7 @@ type Queue struct {
 	starts   []start // virtual segments, oldest first; never empty
 	gens     []generation
 	watchers []*watcher
+	stuck    bool // its old messages could not be removed, see Stats.RetentionStuck
 	rules    Rules
 
 	unflushed      int    // messages since flush number unflushedSince
@@ -140,6 +142,9 @@ func (q *Queue) addRunLocked(seg *segment, e entry, records []byte) {
 	}
 	g := &q.gens[len(q.gens)-1]
 	g.runs = append(g.runs, e)
+	if fault.Mutant("read_before_flush") {
+		q.readable = q.end
+	}
 }
 
 // splitRunLocked begins virtual segments inside a run: at the first record that begins size bytes or more behind the last start.

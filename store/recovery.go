@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -28,6 +29,7 @@ func Open(o Options) (*Store, error) {
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
 		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
 		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1),
+		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
@@ -48,10 +50,11 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(3)
+		s.workersOff.Add(4)
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()
+		go s.noter()
 		s.signal(s.prepareC)
 	}
 	return s, nil
@@ -89,6 +92,9 @@ func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
 		return err
 	}
+	if err := s.loadFlushed(); err != nil {
+		return err
+	}
 	if !s.options.ReadOnly {
 		if err := s.removeLeftovers(); err != nil {
 			return err
@@ -118,6 +124,7 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	fault.Point("recovery.opened")
 	s.verified = c.pos
 	if err := s.replay(c, tail); err != nil {
 		var corrupt *CorruptError
@@ -133,6 +140,7 @@ func (s *Store) load() error {
 	if s.options.ReadOnly {
 		return nil
 	}
+	fault.Point("recovery.replayed")
 	return s.begin(c)
 }
 
@@ -171,7 +179,7 @@ func (s *Store) restore(c *checkpoint) {
 // openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
 func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
 	for _, base := range bases {
-		seg, err := openSegment(s.fs, s.options.Dir, base)
+		seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
 		if err != nil {
 			return nil, err
 		}
@@ -180,7 +188,7 @@ func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err
 			tail = append(tail, seg)
 			continue
 		}
-		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
+		if seg.index, err = openIndex(s.fs, indexName(seg.name), base, s.salt); err == nil {
 			continue
 		}
 		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
@@ -212,7 +220,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		for reason == "" {
 			var h header
 			var body []byte
-			h, body, reason = frameAt(seg.bytes(pos), pos)
+			h, body, reason = frameAt(seg.bytes(pos), pos, s.salt)
 			if reason != "" {
 				break
 			}
@@ -230,6 +238,9 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	}
 	for base := range missing {
 		return s.missingSegment(base)
+	}
+	if s.appended < s.noted {
+		return s.endsEarly(tail)
 	}
 	return nil
 }
@@ -316,7 +327,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 
 // observeIDs keeps message ids growing over a restart.
 func (s *Store) observeIDs(records []byte) {
-	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)); n += recordSize(records[n:]) {
+	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)) && !fault.Mutant("forget_the_last_id"); n += recordSize(records[n:]) {
 		var id int64
 		for _, c := range records[n+8 : n+16] {
 			id = id<<8 | int64(c)
@@ -334,10 +345,15 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 	}
 	samePower := c.bootID == s.options.BootID
 	behind, safe := survivors(tail[i:], pos)
+	safe = max(safe, s.noted)
 	seg := tail[i]
-	if safe > pos || (behind > 0 && samePower) {
+	if (safe > pos || (behind > 0 && samePower)) && !fault.Mutant("cut_at_any_bad_frame") {
+		why := fmt.Sprintf("%d sound frames lie behind it", behind)
+		if behind == 0 {
+			why = fmt.Sprintf("the log was flushed up to %d bytes behind it", safe-pos)
+		}
 		return &CorruptError{File: seg.name, Offset: pos - seg.base,
-			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, behind)}
+			Reason: fmt.Sprintf("%s; %s, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, why)}
 	}
 	if s.options.ReadOnly {
 		return nil
@@ -365,6 +381,7 @@ func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error 
 			if err := writeFile(s.fs, name, rest); err != nil {
 				return err
 			}
+			fault.Point("recovery.torn_kept")
 		}
 		if seg.base > pos {
 			seg.close()
@@ -397,18 +414,20 @@ func (s *Store) begin(c *checkpoint) error {
 		}
 		kept = append(kept, seg)
 	}
+	fault.Point("recovery.sealed")
 	s.segments = kept
 	p, err := s.prepare()
 	if err != nil {
 		return err
 	}
-	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
+	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err
 	}
 	s.segments = append(s.segments, s.open)
 	if err := s.fs.SyncDir(s.path("log")); err != nil {
 		return err
 	}
+	fault.Point("recovery.placed")
 	data := s.encodeCheckpointLocked(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
@@ -441,7 +460,7 @@ func (s *Store) sealRecovered(seg *segment) error {
 // anything that can have been served: an offset never gives two different messages.
 func (s *Store) jumpGaps() error {
 	for _, q := range s.byID {
-		if !q.relaxed && q.rules.groupCommit() {
+		if !q.relaxed && q.rules.groupCommit() || fault.Mutant("no_gap_after_a_power_cut") {
 			continue
 		}
 		to := q.end + s.options.MaxUnflushed
@@ -449,6 +468,7 @@ func (s *Store) jumpGaps() error {
 			return err
 		}
 	}
+	fault.Point("recovery.gaps")
 	if err := s.syncAll(append(s.unsynced, s.open), true); err != nil { // with very many queues the gaps fill a segment
 		return err
 	}

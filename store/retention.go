@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // janitor runs the schedules of the topics.
@@ -12,7 +14,7 @@ func (s *Store) janitor() {
 	defer s.workersOff.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := s.now()
+	last, told := s.now(), ""
 	for {
 		select {
 		case <-tick.C:
@@ -21,7 +23,7 @@ func (s *Store) janitor() {
 		}
 		now := s.now()
 		due := map[string]bool{}
-		err := s.expire(now, func(r Rules) bool {
+		err := s.expire(s.ageTime(now), func(r Rules) bool {
 			key := r.DeleteWhen.String()
 			if _, known := due[key]; !known {
 				next := r.DeleteWhen.Next(last)
@@ -30,8 +32,12 @@ func (s *Store) janitor() {
 			return due[key]
 		})
 		last = now
-		if err != nil {
-			s.options.Log.Error().Err(err).Msg("retention")
+		switch {
+		case err == nil && s.stuckQueues() == 0:
+			told = ""
+		case err != nil && err.Error() != told: // a schedule may try the same every second
+			told = err.Error()
+			s.options.Log.Error().Err(err).Msg("retention: what is named is kept until this is mended, or its deletePolicy is no longer archive")
 		}
 	}
 }
@@ -52,6 +58,7 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 		}
 		m, err := s.expireQueue(q, rules.Retention, now)
 		moved = moved || m
+		s.setStuck(q, err != nil)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
 		}
@@ -62,6 +69,25 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// setStuck notes whether old messages of a queue cannot be removed.
+func (s *Store) setStuck(q *Queue, stuck bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case stuck && !q.stuck:
+		s.stuck++
+	case !stuck && q.stuck:
+		s.stuck--
+	}
+	q.stuck = stuck
+}
+
+func (s *Store) stuckQueues() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stuck
 }
 
 // expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
@@ -79,6 +105,7 @@ func (s *Store) expireQueue(q *Queue, p Policy, now time.Time) (bool, error) {
 	}
 	// The frame is written before anything is removed, and flushed before a file is: see removeDead.
 	_, err := s.appendControl(kindTrim, q.id, to, nil, func(int64) { q.trimLocked(to) })
+	fault.Point("retention.trimmed")
 	return err == nil, err
 }
 
@@ -94,7 +121,7 @@ func (q *Queue) expiredLocked(p Policy, now time.Time) int64 {
 		if end == st.offset || end > q.readable {
 			break
 		}
-		old := p.MaxAge > 0 && st.time < now.Add(-p.MaxAge).UnixMilli()
+		old := p.MaxAge > 0 && q.newestLocked(i, now) < now.Add(-p.MaxAge).UnixMilli()
 		large := p.MaxBytes > 0 && q.readable-st.offset > p.MaxBytes && i+1 < len(q.starts)
 		if !old && !large {
 			break
@@ -153,7 +180,7 @@ func (g *segment) live(mins []int64) bool {
 		if err != nil || int(queue) > len(mins) {
 			return true
 		}
-		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] {
+		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
 			return true
 		}
 	}
@@ -169,13 +196,18 @@ func (s *Store) removeSegment(g *segment) error {
 	if err != nil {
 		return err
 	}
+	if fault.Mutant("remove_before_flush") {
+		pos = 0
+	}
 	if err := s.wait(pos); err != nil {
 		return err
 	}
+	fault.Point("retention.dropped")
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
 		}
+		fault.Point("retention.removed")
 	}
 	s.unmapLater(g)
 	return nil

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // sealing is a segment that is full: its index and the checkpoint at its end are to be written.
@@ -16,11 +18,12 @@ type sealing struct {
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
 // once everything before base is applied.
 func (s *Store) rollLocked(p *prepared, base int64) error {
-	seg, err := p.place(s.fs, s.options.Dir, base)
+	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
 	}
+	fault.Point("roll.named")
 	s.unsynced = append(s.unsynced, s.open)
 	s.dirDirty = true
 	s.rolled = &sealing{seg: s.open}
@@ -46,6 +49,7 @@ func (s *Store) snapshotLocked() {
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
+		p.take()
 		return p, nil
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
@@ -99,6 +103,10 @@ func (s *Store) preparer() {
 		if err != nil {
 			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
+			continue
+		}
+		if s.options.Prewrite {
+			s.prewrite(p)
 		}
 	}
 }
@@ -137,9 +145,14 @@ func (s *Store) sealAll() {
 }
 
 func (s *Store) seal(job *sealing) error {
-	if err := s.wait(Position(job.seg.end)); err != nil {
+	safe := Position(job.seg.end)
+	if fault.Mutant("seal_before_flush") {
+		safe = 0
+	}
+	if err := s.wait(safe); err != nil {
 		return err
 	}
+	fault.Point("seal.flushed")
 	if job.seg.index == nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
@@ -155,6 +168,7 @@ func (s *Store) seal(job *sealing) error {
 		job.seg.file = nil
 	}
 	s.files.Unlock()
+	fault.Point("seal.cut")
 	return s.writeCheckpoint(job.checkpoint)
 }
 
@@ -171,10 +185,10 @@ func (s *Store) writeIndex(seg *segment) error {
 	}
 	s.mu.Unlock()
 	name := indexName(seg.name)
-	if err := writeFile(s.fs, name, encodeIndex(seg.base, list)); err != nil {
+	if err := writeFile(s.fs, name, encodeIndex(seg.base, list, s.salt)); err != nil {
 		return err
 	}
-	index, err := openIndex(s.fs, name, seg.base)
+	index, err := openIndex(s.fs, name, seg.base, s.salt)
 	if err != nil {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
@@ -200,11 +214,13 @@ func (s *Store) stopWriting() error {
 	s.next = nil
 	s.mu.Unlock()
 	if next != nil {
+		next.take()
 		next.discard(s.fs)
 	}
 	if failed != nil {
 		return failed
 	}
+	fault.Point("close.flushed")
 	s.sealAll()
 	if open.end == open.base {
 		// It keeps its name: that a segment is gone where the log goes on is always damage.
@@ -217,6 +233,7 @@ func (s *Store) stopWriting() error {
 	} else if err := s.sealOpen(open); err != nil {
 		return err
 	}
+	fault.Point("close.sealed")
 	s.mu.Lock()
 	data := s.encodeCheckpointLocked(s.appended, true)
 	s.mu.Unlock()

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -17,6 +19,7 @@ type segment struct {
 	base    int64 // log position of its first byte, and its name
 	end     int64 // log position behind its last frame; guarded by Store.mu while the segment is open
 	limit   int64 // base + what is preallocated
+	salt    salt
 	name    string
 	file    vfs.File // nil when sealed
 	mapping vfs.Mapping
@@ -52,7 +55,7 @@ func segmentBases(fsys vfs.FS, dir string) ([]int64, error) {
 }
 
 // openSegment maps an existing segment file whole.
-func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
+func openSegment(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) {
 	name := segmentName(dir, base)
 	f, err := fsys.OpenRead(name)
 	if err != nil {
@@ -63,7 +66,7 @@ func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
-	seg := &segment{base: base, end: base + size, limit: base + size, name: name}
+	seg := &segment{base: base, end: base + size, limit: base + size, salt: x, name: name}
 	if size == 0 {
 		return seg, nil
 	}
@@ -89,15 +92,15 @@ func (g *segment) records(pos, n int64) []byte {
 	return g.bytes(pos)[:n]
 }
 
-// checkRun says what is wrong with the frame of a run, "" if nothing is. With sum it compares the checksum, which reads all of it.
-func (g *segment) checkRun(e entry, sum bool) string {
+// checkRun says what is wrong with the frame of a run of a queue, "" if nothing is. With sum it compares the checksum, which reads all of it.
+func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 	at := e.pos - frameHeader
 	if at < g.base || e.pos+int64(e.bytes) > g.limit {
 		return "the segment ends before it"
 	}
 	b := g.bytes(at)
 	if sum {
-		switch _, _, reason := frameAt(b, at); reason {
+		switch _, _, reason := frameAt(b, at, g.salt); reason {
 		case "":
 		case "end":
 			return "there is nothing where a message should be"
@@ -106,7 +109,7 @@ func (g *segment) checkRun(e entry, sum bool) string {
 		}
 	}
 	k := kind(b[8])
-	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
+	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || le.Uint32(b[16:]) != queue || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
 		return "the frame is not the one that the index means"
 	}
 	return ""
@@ -135,6 +138,9 @@ type prepared struct {
 	file    vfs.File
 	mapping vfs.Mapping
 	size    int64
+
+	mu    sync.Mutex // held while zeros are written
+	taken bool       // guarded by mu
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.
@@ -153,6 +159,7 @@ func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 	if err := f.Allocate(size); err != nil {
 		return undo("allocate", err)
 	}
+	fault.Point("roll.allocated")
 	m, err := f.Map(size)
 	if err != nil {
 		return undo("map", err)
@@ -161,12 +168,12 @@ func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 }
 
 // place gives a prepared segment its name.
-func (p *prepared) place(fsys vfs.FS, dir string, base int64) (*segment, error) {
+func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) {
 	name := segmentName(dir, base)
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, name: name, file: p.file, mapping: p.mapping}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, file: p.file, mapping: p.mapping}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {
