@@ -94,7 +94,7 @@ func (m *matrix) w7() error {
 		all, one := fmt.Sprintf("W7 %d parts all", parts), fmt.Sprintf("W7 %d parts one", parts)
 		up := o.backlogged(all, parts, m.backlog, true)
 		each := m.backlog / 1024 / int64(parts) * 9 / 10 // the producers of the backlog were not quite even
-		for r := 0; r <= m.rounds; r++ {
+		for r := m.warmUp; r <= m.rounds; r++ {
 			for _, t := range up {
 				m.drainCold(t, all, r, consumeCfg{Parts: parts, Consumers: 4, Count: m.backlog / 1024})
 				m.drainCold(t, one, r, consumeCfg{Parts: parts, Consumers: 1, Count: each, Alone: true})
@@ -103,7 +103,7 @@ func (m *matrix) w7() error {
 		m.stopAll()
 		cell := fmt.Sprintf("W7 %d parts own log", parts)
 		for _, t := range own.backlogged(cell, 1, m.backlog/int64(parts), false) {
-			for r := 0; r <= m.rounds; r++ {
+			for r := m.warmUp; r <= m.rounds; r++ {
 				m.drainCold(t, cell, r, consumeCfg{Parts: 1, Consumers: 1, Count: each})
 			}
 		}

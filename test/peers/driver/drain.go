@@ -42,7 +42,7 @@ func (m *matrix) w3() error {
 	syscall.Sync()
 	for _, n := range []int{1, 4} {
 		cell := fmt.Sprintf("W3 %dcons", n)
-		for r := 0; r <= m.rounds; r++ {
+		for r := m.warmUp; r <= m.rounds; r++ {
 			for _, t := range up {
 				g := measured(t.name, cell, r, t.pid, "", func() (*loadStats, error) {
 					return t.p.Consume(context.Background(), consumeCfg{Parts: 4, Consumers: n, Count: m.backlog / 1024, Deadline: 120 * time.Second})

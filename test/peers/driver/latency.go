@@ -59,7 +59,7 @@ func (m *matrix) w4() error {
 	for _, sync := range m.syncs {
 		// With nofl the original shows nothing to a reader for 10 s.
 		up := m.only(noVariant).group(sync, 4)
-		for r := 0; r <= m.rounds; r++ {
+		for r := m.warmUp; r <= m.rounds; r++ {
 			for _, t := range up {
 				syscall.Sync()
 				g := measured(t.name, "W4 5k/s "+sync, r, t.pid, t.data, func() (*loadStats, error) { return e2e(context.Background(), t.p, m.fixedRate(4*m.dur)) })
@@ -82,7 +82,7 @@ func (m *matrix) w8() error {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
 	}
-	for r := 0; r <= m.rounds; r++ {
+	for r := m.warmUp; r <= m.rounds; r++ {
 		for _, t := range up {
 			for _, beside := range []bool{false, true} {
 				cell := "W8 alone"

@@ -29,6 +29,7 @@ type matrix struct {
 type size struct {
 	mode           string
 	rounds         int
+	warmUp         int           // the first round: 0 is a warm-up, 1 leaves that out
 	dur            time.Duration // of a timed run
 	maxBytes       int64         // a timed run ends when it has sent so much
 	backlog, crash int64         // bytes of W3, W7 and of W6
@@ -43,8 +44,8 @@ type size struct {
 }
 
 var sizes = []size{
-	{mode: "smoke", rounds: 1, dur: 100 * time.Millisecond, maxBytes: 4 << 20, backlog: 4 << 20, crash: 4 << 20, catchUp: 4 << 20, growth: 10 << 20,
-		flat: 3 * time.Second, warmFor: 50 * time.Millisecond, queues: []int{1, 100}, queueLimit: 10 * time.Second, syncs: []string{"os"}, flatSyncs: []string{"os"}},
+	{mode: "smoke", rounds: 1, warmUp: 1, dur: 100 * time.Millisecond, maxBytes: 4 << 20, backlog: 4 << 20, crash: 4 << 20, catchUp: 4 << 20, growth: 10 << 20,
+		flat: 2500 * time.Millisecond, warmFor: 50 * time.Millisecond, queues: []int{1, 100}, queueLimit: 10 * time.Second, syncs: []string{"os"}, flatSyncs: []string{"os"}},
 	{mode: "quick", rounds: 3, dur: time.Second, maxBytes: 256 << 20, backlog: 1 << 30, crash: 4 << 30, catchUp: 4 << 30, growth: 2 << 30,
 		flat: time.Minute, warmFor: 3 * time.Second, queues: []int{1, 10000, 50000}, queueLimit: 60 * time.Second, syncs: []string{"os", "fsync"}, flatSyncs: []string{"os"}},
 	{mode: "full", rounds: 5, dur: 2 * time.Second, maxBytes: 512 << 20, backlog: 2 << 30, crash: 4 << 30, catchUp: 4 << 30, growth: 8 << 30,
@@ -241,7 +242,7 @@ func (m *matrix) warm(t *target, parts int) {
 
 // interleave runs the targets round by round; every target is warmed up once.
 func (m *matrix) interleave(up []*target, cell string, c produceCfg, warm time.Duration) {
-	for r := 0; r <= m.rounds; r++ {
+	for r := m.warmUp; r <= m.rounds; r++ {
 		for _, t := range up {
 			c := c
 			c.Duration, c.Linger = m.dur, t.linger()

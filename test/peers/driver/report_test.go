@@ -68,7 +68,7 @@ func TestGoalRow_TakesRatiosOfTheSameRoundToTheBestPeer(t *testing.T) {
 	if row != want || !ok {
 		t.Fatalf("got %q, %t; want %q", row, ok, want)
 	}
-	if row, ok := r.goalRow(goal{"W1 1024B w1", "rate", "kafka", true, 4}); ok || !strings.Contains(row, "**no**") {
+	if row, ok := r.goalRow(goal{"W1 1024B w1", "rate", "kafka", true, 5}); ok || !strings.Contains(row, "**no**") {
 		t.Fatalf("a target that is not met: %q, %t", row, ok)
 	}
 	if row, _ := r.goalRow(goal{"W6 recovery", "again", "", false, 1}); row != "" {
