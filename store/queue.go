@@ -25,7 +25,6 @@ type Queue struct {
 	safeFrom int64   // log position behind the frame that made the queue: nothing of it is acknowledged before that is flushed
 	messages int64   // records ever appended
 	starts   []start // virtual segments, oldest first; never empty
-	gens     []generation
 	watchers []*watcher
 	rules    Rules
 
@@ -39,12 +38,6 @@ type start struct {
 	offset   int64 // logical offset
 	messages int64 // records in the queue before it
 	time     int64 // unix milliseconds of the newest record in it
-}
-
-// generation holds the runs that lie in one segment whose index file is not made yet.
-type generation struct {
-	seg  *segment
-	runs []entry
 }
 
 // QueueStat is what can be read of a queue.
@@ -134,12 +127,7 @@ func (q *Queue) addRunLocked(seg *segment, e entry, records []byte) {
 	q.messages += int64(e.count)
 	q.end = e.logical + int64(e.bytes)
 	q.next = q.end
-	if n := len(q.gens); n == 0 || q.gens[n-1].seg != seg {
-		q.gens = append(q.gens, generation{seg: seg})
-		seg.queues = append(seg.queues, q)
-	}
-	g := &q.gens[len(q.gens)-1]
-	g.runs = append(g.runs, e)
+	seg.runs.add(q.id, e)
 }
 
 // splitRunLocked begins virtual segments inside a run: at the first record that begins size bytes or more behind the last start.
@@ -174,14 +162,6 @@ func (q *Queue) trimLocked(offset int64) {
 	q.starts[0].offset = offset
 	q.min = offset
 	q.readable = max(q.readable, q.min)
-}
-
-// dropGeneration forgets the runs of a segment that has an index file now.
-func (q *Queue) dropGenerationLocked(seg *segment) {
-	q.gens = slices.DeleteFunc(q.gens, func(g generation) bool { return g.seg == seg })
-	if len(q.gens) == 0 {
-		q.gens = nil
-	}
 }
 
 // watcher is somebody who waits for the readable end to go beyond an offset.

@@ -15,6 +15,14 @@ type found struct {
 	end      int64 // the readable end of the queue
 	floor    int64 // log positions below it may have to come from disk
 	segments []*segment
+	pinned   *memIndex // the list is one of it
+}
+
+// unpin lets go of what was found.
+func (f *found) unpin() {
+	if f.pinned != nil {
+		f.pinned.pins.Add(-1)
+	}
 }
 
 // Read appends to dst the stored records from offset on, at most max bytes and at most limit, except that a first record larger than
@@ -27,6 +35,7 @@ func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []
 	s.unmap.RLock()
 	defer s.unmap.RUnlock()
 	f, err := q.find(offset, hot)
+	defer f.unpin()
 	if err != nil {
 		return dst, err
 	}
@@ -72,9 +81,13 @@ func (q *Queue) find(offset int64, hot bool) (found, error) {
 		return found{}, err
 	}
 	f := found{end: q.readable, floor: max(s.appended-s.options.HotBytes, s.verified), segments: s.segments, n: -1}
-	for i := len(q.gens) - 1; i >= 0 && f.n < 0; i-- {
-		if f.runs = (runs{mem: q.gens[i].runs}); f.runs.len() > 0 {
+	for i := len(f.segments) - 1; i >= 0 && f.segments[i].runs != nil && f.n < 0; i-- {
+		if f.runs = (runs{mem: f.segments[i].runs.of(q.id)}); f.runs.len() > 0 {
 			f.n = f.runs.find(offset)
+		}
+		if f.n >= 0 {
+			f.pinned = f.segments[i].runs
+			f.pinned.pins.Add(1)
 		}
 	}
 	s.mu.Unlock()
@@ -126,13 +139,13 @@ func (q *Queue) gap(f *found, offset int64, hot bool) error {
 func (q *Queue) nextRun(f *found, offset int64) (int64, error) {
 	q.store.mu.Lock()
 	next := int64(math.MaxInt64)
-	for i := len(q.gens) - 1; i >= 0; i-- {
-		r := runs{mem: q.gens[i].runs}
+	segments := q.store.segments
+	for i := len(segments) - 1; i >= 0 && segments[i].runs != nil; i-- {
+		r := runs{mem: segments[i].runs.of(q.id)}
 		if n := r.find(offset) + 1; n < r.len() {
 			next = r.at(n).logical
 		}
 	}
-	segments := q.store.segments
 	q.store.mu.Unlock()
 	for _, g := range segments {
 		r, err := q.sealedRuns(g, false)
@@ -300,12 +313,11 @@ func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 	defer s.unmap.RUnlock()
 	s.mu.Lock()
 	lo, end, list := q.min, q.readable, s.segments
-	var best runs
-	n := -1
-	for i := len(q.gens) - 1; i >= 0; i-- {
-		r := runs{mem: q.gens[i].runs}
+	best := int64(-1)
+	for i := len(list) - 1; i >= 0 && list[i].runs != nil; i-- {
+		r := runs{mem: list[i].runs.of(q.id)}
 		if k := r.findTime(unixMillis); k < r.len() {
-			best, n = r, k
+			best = r.at(k).logical
 		}
 		if r.len() > 0 && r.at(0).time < unixMillis {
 			list = nil // what is older lies before that time
@@ -322,14 +334,14 @@ func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 			continue
 		}
 		if k := r.findTime(unixMillis); k < r.len() {
-			best, n = r, k
+			best = r.at(k).logical
 		}
 		if r.at(0).time < unixMillis || r.at(0).logical <= lo {
 			break
 		}
 	}
-	if n < 0 {
+	if best < 0 {
 		return end, nil
 	}
-	return max(lo, min(best.at(n).logical, end)), nil
+	return max(lo, min(best, end)), nil
 }

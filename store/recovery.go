@@ -27,7 +27,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
 		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
-		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1),
+		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1),
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
@@ -207,7 +207,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		if seg.base != pos {
 			return s.missingSegment(pos)
 		}
-		s.open = seg
+		s.open, seg.runs = seg, s.takeRuns()
 		reason := ""
 		for reason == "" {
 			var h header
@@ -405,6 +405,7 @@ func (s *Store) begin(c *checkpoint) error {
 	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
 		return err
 	}
+	s.open.runs = s.takeRuns()
 	s.segments = append(s.segments, s.open)
 	if err := s.fs.SyncDir(s.path("log")); err != nil {
 		return err

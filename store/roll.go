@@ -2,8 +2,8 @@ package store
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -21,10 +21,12 @@ func (s *Store) rollLocked(p *prepared, base int64) error {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
 	}
+	seg.runs = s.takeRuns()
 	s.unsynced = append(s.unsynced, s.open)
 	s.dirDirty = true
 	s.rolled = &sealing{seg: s.open}
-	s.segments = append(slices.Clone(s.segments), seg)
+	// Readers have shorter slices of the same array, so adding in place changes nothing for them.
+	s.segments = append(s.segments, seg)
 	s.open = seg
 	s.signal(s.prepareC)
 	return nil
@@ -158,20 +160,11 @@ func (s *Store) seal(job *sealing) error {
 	return s.writeCheckpoint(job.checkpoint)
 }
 
-// writeIndex writes the index file of a full segment and lets its queues forget the runs in memory.
+// writeIndex writes the index file of a full segment, which then need not be in memory. Nobody adds to a full segment, so it needs no
+// lock for it.
 func (s *Store) writeIndex(seg *segment) error {
-	s.mu.Lock()
-	list := make([]queueRuns, 0, len(seg.queues))
-	for _, q := range seg.queues {
-		for _, g := range q.gens {
-			if g.seg == seg {
-				list = append(list, queueRuns{queue: q.id, runs: g.runs})
-			}
-		}
-	}
-	s.mu.Unlock()
-	name := indexName(seg.name)
-	if err := writeFile(s.fs, name, encodeIndex(seg.base, list)); err != nil {
+	name, runs := indexName(seg.name), seg.runs
+	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base) }); err != nil {
 		return err
 	}
 	index, err := openIndex(s.fs, name, seg.base)
@@ -179,13 +172,33 @@ func (s *Store) writeIndex(seg *segment) error {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	seg.index = index
-	for _, q := range seg.queues {
-		q.dropGenerationLocked(seg)
+	seg.index, seg.runs = index, nil
+	read := runs.pins.Load() > 0 // nobody new can
+	s.mu.Unlock()
+	if !read {
+		s.freeRuns(runs)
 	}
-	seg.queues = nil
 	return nil
+}
+
+// takeRuns is an empty index for a new segment.
+func (s *Store) takeRuns() *memIndex {
+	select {
+	case x := <-s.spareRuns:
+		return x
+	default:
+		return newMemIndex()
+	}
+}
+
+// freeRuns keeps the memory of an index for the next segment, if none is kept yet.
+func (s *Store) freeRuns(x *memIndex) {
+	x.reset()
+	select {
+	case s.spareRuns <- x:
+	default:
+		x.release()
+	}
 }
 
 // stopWriting ends the goroutines and leaves a directory that needs no recovery.

@@ -21,7 +21,7 @@ type segment struct {
 	file    vfs.File // nil when sealed
 	mapping vfs.Mapping
 	index   *sealedIndex // nil until sealed; guarded by Store.mu
-	queues  []*Queue     // with runs in it, while there is no index; guarded by Store.mu
+	runs    *memIndex    // while there is no index; guarded by Store.mu
 }
 
 func segmentName(dir string, base int64) string {
@@ -124,6 +124,10 @@ func (g *segment) close() {
 	}
 	if g.index != nil {
 		g.index.mapping.Unmap()
+	}
+	if g.runs != nil {
+		g.runs.release()
+		g.runs = nil
 	}
 }
 

@@ -96,6 +96,7 @@ type Store struct {
 	toSeal                 []*sealing // oldest first
 	preparedCount          atomic.Int64
 	prepareC               chan struct{}
+	spareRuns              chan *memIndex // memory for the index of the next segment
 	sealC                  chan struct{}
 	quit                   chan struct{}
 	quitFlusher            chan struct{}
@@ -289,6 +290,11 @@ func (s *Store) Close() error {
 	defer s.unmap.Unlock()
 	for _, g := range s.segments {
 		g.close()
+	}
+	select {
+	case x := <-s.spareRuns:
+		x.release()
+	default:
 	}
 	return errors.Join(err, s.lock.Close())
 }
