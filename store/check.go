@@ -335,7 +335,7 @@ func (c *checker) checkCheckpoints() error {
 
 // encode writes a checkpoint down again, changed or not.
 func (c *checker) encode(p *checkpoint) []byte {
-	s := &Store{options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}}
+	s := &Store{options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}}
 	s.restore(p)
 	s.ids.last = p.lastID
 	for _, base := range p.segments {
@@ -344,7 +344,7 @@ func (c *checker) encode(p *checkpoint) []byte {
 		}
 		s.segments = append(s.segments, &segment{base: base})
 	}
-	return s.encodeCheckpointLocked(p.pos, p.clean)
+	return s.encodeCheckpoint(p.pos, p.clean)
 }
 
 func (c *checker) checkLeftovers() error {

@@ -210,11 +210,11 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 	return writeFileBy(fsys, name, func(w io.WriterAt) error {
 		_, err := w.WriteAt(data, 0)
 		return err
-	})
+	}, nil)
 }
 
-// writeFileBy is writeFile for what write writes.
-func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error) error {
+// writeFileBy is writeFile for what write writes. before, if not nil, is called when the new file is safe, before it gets its name.
+func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error, before func() error) error {
 	tmp := name + ".tmp"
 	if err := fsys.Remove(tmp); err != nil && !isNotExist(err) {
 		return fmt.Errorf("remove an old %s: %w", tmp, err)
@@ -231,6 +231,11 @@ func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error) error 
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", tmp, err)
+	}
+	if before != nil {
+		if err := before(); err != nil {
+			return fmt.Errorf("put %s in place: %w", name, err)
+		}
 	}
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("put %s in place: %w", name, err)

@@ -30,6 +30,7 @@ type Queue struct {
 
 	unflushed      int    // messages since flush number unflushedSince
 	unflushedSince uint64 // see Store.flushes
+	round, saved   uint32 // the last snapshot that has it, and where that keeps its state
 	relaxed        bool   // something may have been acknowledged before it was flushed, says the checkpoint
 }
 
@@ -117,6 +118,7 @@ func (q *Queue) startIndex(offset int64) int {
 
 // addRunLocked makes a run part of the queue: offsets, virtual segments, index. records is the run itself.
 func (q *Queue) addRunLocked(seg *segment, e entry, records []byte) {
+	q.saveLocked()
 	size := q.rules.SegmentSize
 	last := &q.starts[len(q.starts)-1]
 	if size > 0 && e.logical+int64(e.bytes)-last.offset > size {
@@ -144,6 +146,7 @@ func (q *Queue) splitRunLocked(e entry, records []byte, size int64) {
 
 // jumpLocked lets the queue go on at a later offset, in a new virtual segment.
 func (q *Queue) jumpLocked(offset int64) {
+	q.saveLocked()
 	q.end, q.next = offset, offset
 	q.starts = append(q.starts, start{offset: offset, messages: q.messages})
 }
@@ -153,6 +156,7 @@ func (q *Queue) trimLocked(offset int64) {
 	if offset <= q.min {
 		return
 	}
+	q.saveLocked()
 	if offset == q.end && q.starts[len(q.starts)-1].offset != offset {
 		q.starts = append(q.starts, start{offset: offset, messages: q.messages})
 	}

@@ -26,7 +26,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
-		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
+		topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}, hidden: map[int64]*hiddenGroup{},
 		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1),
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
@@ -100,8 +100,9 @@ func (s *Store) load() error {
 	}
 	if prev {
 		c.clean = false // the log was written since
-		s.options.Log.Warn().Msg("the last checkpoint is damaged; going on from the one before")
+		s.options.Log.Warn().Msg("the last checkpoint is damaged or missing; going on from the one before")
 	}
+	s.checkpointSound = c != nil && !prev
 	bases, err := segmentBases(s.fs, s.options.Dir)
 	if err != nil {
 		return err
@@ -158,7 +159,10 @@ func (s *Store) removeLeftovers() error {
 func (s *Store) restore(c *checkpoint) {
 	s.epoch = max(c.epoch, 1)
 	s.appended = c.pos
-	s.offsets, s.hidden, s.foreign = c.offsets, c.hidden, c.foreign
+	s.hidden, s.foreign = c.hidden, c.foreign
+	for key, offset := range c.offsets {
+		s.setOffsetLocked([]byte(key), offset)
+	}
 	s.ids.observe(c.lastID)
 	for _, st := range c.queues {
 		q := s.newQueue(st.id, st.topic, st.partition)
@@ -270,7 +274,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 		}
 		q.closed.Store(flags&queueClosed != 0)
 	case kindOffset:
-		s.offsets[string(body)] = h.logical
+		s.setOffsetLocked(body, h.logical)
 	case kindTrim:
 		q.trimLocked(h.logical)
 	case kindGap:
@@ -410,7 +414,7 @@ func (s *Store) begin(c *checkpoint) error {
 	if err := s.fs.SyncDir(s.path("log")); err != nil {
 		return err
 	}
-	data := s.encodeCheckpointLocked(s.open.base, false)
+	data := s.encodeCheckpoint(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
 		if err := s.jumpGaps(); err != nil {

@@ -9,8 +9,8 @@ import (
 
 // sealing is a segment that is full: its index and the checkpoint at its end are to be written.
 type sealing struct {
-	seg        *segment
-	checkpoint []byte
+	seg      *segment
+	snapshot *snapshot // becomes the checkpoint
 }
 
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
@@ -39,7 +39,9 @@ func (s *Store) snapshotLocked() {
 	}
 	job := s.rolled
 	s.rolled = nil
-	job.checkpoint = s.encodeCheckpointLocked(s.open.base, false)
+	n := s.beginSnapshotLocked(s.open.base, false)
+	job.snapshot = n
+	s.workersOff.Go(func() { n.walk(s, func() { time.Sleep(walkPause) }) })
 	s.toSeal = append(s.toSeal, job)
 	s.signal(s.sealC)
 }
@@ -157,14 +159,15 @@ func (s *Store) seal(job *sealing) error {
 		job.seg.file = nil
 	}
 	s.files.Unlock()
-	return s.writeCheckpoint(job.checkpoint)
+	<-job.snapshot.done
+	return s.writeCheckpoint(job.snapshot.encode())
 }
 
 // writeIndex writes the index file of a full segment, which then need not be in memory. Nobody adds to a full segment, so it needs no
 // lock for it.
 func (s *Store) writeIndex(seg *segment) error {
 	name, runs := indexName(seg.name), seg.runs
-	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base) }); err != nil {
+	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base) }, nil); err != nil {
 		return err
 	}
 	index, err := openIndex(s.fs, name, seg.base)
@@ -230,10 +233,7 @@ func (s *Store) stopWriting() error {
 	} else if err := s.sealOpen(open); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	data := s.encodeCheckpointLocked(s.appended, true)
-	s.mu.Unlock()
-	return s.writeCheckpoint(data)
+	return s.writeCheckpoint(s.encodeCheckpoint(s.appended, true))
 }
 
 func (s *Store) sealOpen(seg *segment) error {

@@ -69,14 +69,16 @@ type Store struct {
 	appended int64      // log position of the end of what is written
 	epoch    uint32
 	ids      *idWorker
-	offsets  map[string]int64 // committed offsets by offsetKey
+	offsets  offsetTable
 	hidden   map[int64]*hiddenGroup
 	foreign  []foreignRef
 	unsafe   []unsafeRun // runs that count only when they are flushed, in log order
 	waiting  []waiting
 	// positions of the checkpoint before the last one, and of the last one
 	checkpointed, checkpointedNext int64
-	failed                         error // why the log takes no more writes
+	walking                        *snapshot // that is being taken
+	round                          uint32    // number of the last snapshot
+	failed                         error     // why the log takes no more writes
 	closed                         bool
 	messages                       int64 // records appended since the start
 	rules                          func(protocol.Topic) Rules
@@ -111,6 +113,7 @@ type Store struct {
 	unmap sync.RWMutex
 
 	flushCount, flushNanos atomic.Int64
+	checkpointSound        bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
 	tornBytes              int64
 	recovery               time.Duration
 }
@@ -154,6 +157,7 @@ func (s *Store) SetRules(rules func(protocol.Topic) Rules) {
 	defer s.mu.Unlock()
 	s.rules = rules
 	for _, q := range s.byID {
+		q.saveLocked()
 		q.rules = rules(q.topic)
 	}
 }
