@@ -26,7 +26,7 @@ type Queue struct {
 	messages int64   // records ever appended
 	starts   []start // virtual segments, oldest first; never empty
 	watchers []*watcher
-	rules    Rules
+	rules    *Rules // shared by the queues of a topic, replaced, never changed
 
 	unflushed      int    // messages since flush number unflushedSince
 	unflushedSince uint64 // see Store.flushes
@@ -82,6 +82,23 @@ func (q *Queue) flags() uint8 {
 func (q *Queue) Stat() QueueStat {
 	q.store.mu.Lock()
 	defer q.store.mu.Unlock()
+	return q.statLocked()
+}
+
+// StatAll tells what can be read of many queues, some at a time, so that puts do not wait for it.
+func (s *Store) StatAll(list []*Queue) []QueueStat {
+	stats := make([]QueueStat, 0, len(list))
+	for step := range slices.Chunk(list, walkStep) {
+		s.mu.Lock()
+		for _, q := range step {
+			stats = append(stats, q.statLocked())
+		}
+		s.mu.Unlock()
+	}
+	return stats
+}
+
+func (q *Queue) statLocked() QueueStat {
 	return QueueStat{Min: q.min, End: q.readable, Messages: q.messages - q.starts[0].messages, Bytes: q.readable - q.min}
 }
 

@@ -43,17 +43,15 @@ func (s *Store) Expire(now time.Time) error { return s.expire(now, func(Rules) b
 func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	var errs []error
 	moved := false
-	for _, q := range s.Queues() {
-		s.mu.Lock()
-		rules := q.rules
-		s.mu.Unlock()
-		if !due(rules) {
-			continue
-		}
-		m, err := s.expireQueue(q, rules.Retention, now)
-		moved = moved || m
-		if err != nil {
-			errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
+	for _, list := range s.dueQueues(due) {
+		for step := range slices.Chunk(list, walkStep) {
+			for _, q := range s.expired(step, now) {
+				m, err := s.expireQueue(q, now)
+				moved = moved || m
+				if err != nil {
+					errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
+				}
+			}
 		}
 	}
 	if moved {
@@ -64,9 +62,42 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	return errors.Join(errs...)
 }
 
-// expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
-func (s *Store) expireQueue(q *Queue, p Policy, now time.Time) (bool, error) {
+// dueQueues are the queues of the topics whose schedule is due, a list a topic. Most of the time there are none, which costs a look at
+// each topic and not at each queue.
+func (s *Store) dueQueues(due func(Rules) bool) (lists [][]*Queue) {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	for _, parts := range s.topics {
+		i := slices.IndexFunc(parts, func(q *Queue) bool { return q != nil })
+		if i < 0 {
+			continue
+		}
+		s.mu.Lock()
+		rules := parts[i].rules
+		s.mu.Unlock()
+		if due(*rules) {
+			lists = append(lists, slices.DeleteFunc(slices.Clone(parts), func(q *Queue) bool { return q == nil }))
+		}
+	}
+	return lists
+}
+
+// expired are those of some queues whose policy has no room for all that they hold.
+func (s *Store) expired(list []*Queue, now time.Time) (out []*Queue) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range list {
+		if q.expiredLocked(q.rules.Retention, now) > q.min {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
+func (s *Store) expireQueue(q *Queue, now time.Time) (bool, error) {
+	s.mu.Lock()
+	p := q.rules.Retention
 	from, to := q.min, q.expiredLocked(p, now)
 	s.mu.Unlock()
 	if to <= from {
@@ -121,10 +152,7 @@ func (s *Store) removeDead() error {
 			}
 		}
 	}
-	mins := make([]int64, len(s.byID))
-	for i, q := range s.byID {
-		mins[i] = q.min
-	}
+	queues := s.byID
 	// A segment behind the last checkpoint is needed to replay, one without an index file to read.
 	var candidates []*segment
 	for _, g := range s.segments {
@@ -133,6 +161,7 @@ func (s *Store) removeDead() error {
 		}
 	}
 	s.mu.Unlock()
+	mins := s.minimums(queues)
 	for _, g := range candidates {
 		if g.live(mins) {
 			continue
@@ -144,16 +173,36 @@ func (s *Store) removeDead() error {
 	return nil
 }
 
-// live says whether a queue has something in the segment that is not below its minimum.
+// minimums are those of some queues. They only move up, so it does not matter that they are not of one moment.
+func (s *Store) minimums(list []*Queue) []int64 {
+	mins := make([]int64, 0, len(list))
+	for step := range slices.Chunk(list, walkStep) {
+		s.mu.Lock()
+		for _, q := range step {
+			mins = append(mins, q.min)
+		}
+		s.mu.Unlock()
+	}
+	return mins
+}
+
+// live says whether a queue has something in the segment that is not below its minimum. It remembers one such queue, which mostly still
+// has when it is asked again: looking at all segments must not read all index files.
 func (g *segment) live(mins []int64) bool {
+	if w := g.witness; w.queue > 0 && w.logical > mins[w.queue-1] {
+		return true
+	}
 	x := g.index
+	if x.check() != nil {
+		return true
+	}
 	for i := range x.queues {
-		queue := le.Uint32(x.dir[i*indexDirRecord:])
-		r, err := x.lookup(queue)
-		if err != nil || int(queue) > len(mins) {
+		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
+		if int(queue) > len(mins) {
 			return true
 		}
 		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] {
+			g.witness = goOn{queue, last.logical + int64(last.bytes)}
 			return true
 		}
 	}

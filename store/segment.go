@@ -21,6 +21,7 @@ type segment struct {
 	file    vfs.File // nil when sealed
 	mapping vfs.Mapping
 	index   *sealedIndex // nil until sealed; guarded by Store.mu
+	witness goOn         // a queue that needs the segment as long as its minimum is below; only for retention
 	runs    *memIndex    // while there is no index; guarded by Store.mu
 }
 

@@ -89,7 +89,8 @@ type Store struct {
 	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
 	flushC     chan struct{}
 	flushTimer *time.Timer
-	flushDue   time.Time // when the timer rings, zero if it is not set; guarded by mu
+	flushIn    time.Duration // what the timer was set to, 0 if it is not; guarded by mu
+	flushDue   time.Time     // when it rings; guarded by mu
 
 	next                   *prepared // guarded by mu, like the next four
 	prepareErr             error     // of the last try to make one
@@ -156,9 +157,14 @@ func (s *Store) SetRules(rules func(protocol.Topic) Rules) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rules = rules
-	for _, q := range s.byID {
-		q.saveLocked()
-		q.rules = rules(q.topic)
+	for topic, parts := range s.topics {
+		shared := rules(protocol.Topic(topic))
+		for _, q := range parts {
+			if q != nil {
+				q.saveLocked()
+				q.rules = &shared
+			}
+		}
 	}
 }
 
@@ -213,14 +219,20 @@ func (s *Store) CreateQueue(topic protocol.Topic, partition int32) (*Queue, erro
 
 // newQueue enters a queue into the directory.
 func (s *Store) newQueue(id uint32, topic protocol.Topic, partition int32) *Queue {
-	q := &Queue{store: s, id: id, topic: topic, partition: partition, starts: []start{{}}, rules: s.rules(topic)}
+	q := &Queue{store: s, id: id, topic: topic, partition: partition, starts: []start{{}}}
 	for int(id) > len(s.byID) {
 		s.byID = append(s.byID, nil)
 	}
 	s.byID[id-1] = q
 	parts := s.topics[string(topic)]
-	for int(partition) >= len(parts) {
-		parts = append(parts, nil)
+	if i := slices.IndexFunc(parts, func(q *Queue) bool { return q != nil }); i >= 0 {
+		q.topic, q.rules = parts[i].topic, parts[i].rules
+	} else {
+		rules := s.rules(topic)
+		q.rules = &rules
+	}
+	if n := int(partition) + 1; n > len(parts) {
+		parts = slices.Grow(parts, n-len(parts))[:n]
 	}
 	parts[partition] = q
 	s.topics[string(topic)] = parts
