@@ -203,7 +203,7 @@ func checkOnce(o CheckOptions) (*checker, error) {
 		}
 	}()
 	var err error
-	if c.bases, err = segmentBases(c.FS, c.Dir); err != nil {
+	if c.bases, _, err = segmentBases(c.FS, c.Dir); err != nil {
 		return c, err
 	}
 	if err := c.checkIdentity(); err != nil {

@@ -36,8 +36,17 @@ type sealedIndex struct {
 	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
 	entries []byte
 
+	old *sealedIndex // that this one has replaced, and that somebody may be reading
+
 	verify  sync.Once // the entries are checked when they are first used
 	damaged error
+}
+
+// unmap drops the mapping. Nobody may be reading.
+func (x *sealedIndex) unmap() {
+	for ; x != nil; x = x.old {
+		x.mapping.Unmap()
+	}
 }
 
 // runs is the list of runs of one queue in one segment, in memory or in an index file.

@@ -27,7 +27,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
 		topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}, hidden: map[int64]*hiddenGroup{},
-		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1),
+		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1), mapped: mappings{max: maxMapped},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
@@ -103,7 +103,7 @@ func (s *Store) load() error {
 		s.options.Log.Warn().Msg("the last checkpoint is damaged or missing; going on from the one before")
 	}
 	s.checkpointSound = c != nil && !prev
-	bases, err := segmentBases(s.fs, s.options.Dir)
+	bases, indexed, err := segmentBases(s.fs, s.options.Dir)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *Store) load() error {
 	} else {
 		s.restore(c)
 	}
-	tail, err := s.openSegments(c, bases)
+	tail, err := s.openSegments(c, bases, indexed)
 	if err != nil {
 		return err
 	}
@@ -172,24 +172,28 @@ func (s *Store) restore(c *checkpoint) {
 	}
 }
 
-// openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
-func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
-	for _, base := range bases {
-		seg, err := openSegment(s.fs, s.options.Dir, base)
-		if err != nil {
-			return nil, err
-		}
-		s.segments = append(s.segments, seg)
+// openSegments enters all segments and maps those behind the checkpoint, which it returns. What lies before is mapped when it is read.
+func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]bool) (tail []*segment, err error) {
+	for i, base := range bases {
 		if base >= c.pos {
-			tail = append(tail, seg)
+			seg, err := openSegment(s.fs, s.options.Dir, base)
+			if err != nil {
+				return nil, err
+			}
+			s.segments, tail = append(s.segments, seg), append(tail, seg)
 			continue
 		}
-		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
-			continue
+		end := c.pos
+		if i+1 < len(bases) {
+			end = min(end, bases[i+1])
 		}
-		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
-		if seg.index, err = s.rebuildIndex(seg); err != nil {
-			return nil, err
+		seg := &segment{base: base, end: end, limit: end, name: segmentName(s.options.Dir, base), sealed: true}
+		seg.pins.Store(unmapped)
+		s.segments = append(s.segments, seg)
+		if !indexed[base] {
+			if err := s.mapSealed(seg); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return tail, nil

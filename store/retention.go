@@ -156,17 +156,18 @@ func (s *Store) removeDead() error {
 	// A segment behind the last checkpoint is needed to replay, one without an index file to read.
 	var candidates []*segment
 	for _, g := range s.segments {
-		if g.index != nil && g.end <= s.checkpointed && !needed[g.base] {
+		if g.sealed && g.end <= s.checkpointed && !needed[g.base] {
 			candidates = append(candidates, g)
 		}
 	}
 	s.mu.Unlock()
 	mins := s.minimums(queues)
 	for _, g := range candidates {
-		if g.live(mins) {
-			continue
+		live, err := s.live(g, mins)
+		if err == nil && !live {
+			err = s.removeSegment(g)
 		}
-		if err := s.removeSegment(g); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -188,25 +189,31 @@ func (s *Store) minimums(list []*Queue) []int64 {
 
 // live says whether a queue has something in the segment that is not below its minimum. It remembers one such queue, which mostly still
 // has when it is asked again: looking at all segments must not read all index files.
-func (g *segment) live(mins []int64) bool {
+func (s *Store) live(g *segment, mins []int64) (bool, error) {
 	if w := g.witness; w.queue > 0 && w.logical > mins[w.queue-1] {
-		return true
+		return true, nil
 	}
+	if err := s.pin(g, false); err != nil {
+		return true, err
+	}
+	defer g.unpin()
+	s.mu.Lock()
 	x := g.index
+	s.mu.Unlock()
 	if x.check() != nil {
-		return true
+		return true, nil // a reader has it made again
 	}
 	for i := range x.queues {
 		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
 		if int(queue) > len(mins) {
-			return true
+			return true, nil
 		}
 		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] {
 			g.witness = goOn{queue, last.logical + int64(last.bytes)}
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // removeSegment writes down that the segment is not needed, then removes its files. Readers that hold it keep its mapping until they are done.
@@ -226,25 +233,6 @@ func (s *Store) removeSegment(g *segment) error {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
 		}
 	}
-	s.unmapLater(g)
+	s.unmapRemoved(g)
 	return nil
-}
-
-// unmapLater drops the mappings of a segment that nobody can find any more. It waits for the readers to go, and never makes a new one wait.
-func (s *Store) unmapLater(g *segment) {
-	s.workersOff.Add(1)
-	go func() {
-		defer s.workersOff.Done()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for !s.unmap.TryLock() {
-			select {
-			case <-tick.C:
-			case <-s.quit:
-				return // Close unmaps nothing that is not in the list; the process ends or the mapping is dropped with it
-			}
-		}
-		defer s.unmap.Unlock()
-		g.close()
-	}()
 }

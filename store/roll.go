@@ -144,7 +144,7 @@ func (s *Store) seal(job *sealing) error {
 	if err := s.wait(Position(job.seg.end)); err != nil {
 		return err
 	}
-	if job.seg.index == nil {
+	if job.seg.runs != nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
 		}
@@ -175,12 +175,13 @@ func (s *Store) writeIndex(seg *segment) error {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
 	s.mu.Lock()
-	seg.index, seg.runs = index, nil
+	seg.index, seg.runs, seg.sealed = index, nil, true
 	read := runs.pins.Load() > 0 // nobody new can
 	s.mu.Unlock()
 	if !read {
 		s.freeRuns(runs)
 	}
+	s.keepMapped(seg)
 	return nil
 }
 

@@ -52,7 +52,7 @@ const (
 
 // Store is the log of a broker and its queues. All methods may be called from any goroutine.
 //
-// Lock order: dirMu before mu; unmap (read side) before mu; files under none. Nothing is called back under a lock.
+// Lock order: dirMu before mu; mapped.mu before mu; files under none. Nothing is called back under a lock.
 type Store struct {
 	options Options
 	fs      vfs.FS
@@ -110,8 +110,7 @@ type Store struct {
 	healing  sync.Mutex // held while a damaged index is replaced; before mu
 	verified int64      // log position from which on this process has written or checked the log itself; set once, at the start
 
-	// unmap: readers of mappings hold the read side; dropping a mapping takes the write side, only by TryLock.
-	unmap sync.RWMutex
+	mapped mappings // of sealed segments
 
 	flushCount, flushNanos atomic.Int64
 	checkpointSound        bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
@@ -126,6 +125,7 @@ type Position int64
 type Stats struct {
 	Appended, Flushed int64 // log positions, in bytes
 	Segments          int
+	Mapped            int // sealed segments that are mapped now
 	Queues            int
 	Messages          int64 // appended since the start
 	Flushes           int64
@@ -143,6 +143,9 @@ func (s *Store) Stats() Stats {
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed}
 	s.mu.Unlock()
+	s.mapped.mu.Lock()
+	st.Mapped = len(s.mapped.list)
+	s.mapped.mu.Unlock()
 	s.dirMu.RLock()
 	st.Queues = len(s.byID)
 	s.dirMu.RUnlock()
@@ -302,8 +305,6 @@ func (s *Store) Close() error {
 	if !s.options.ReadOnly {
 		err = s.stopWriting()
 	}
-	s.unmap.Lock()
-	defer s.unmap.Unlock()
 	for _, g := range s.segments {
 		g.close()
 	}
