@@ -30,7 +30,7 @@ func (s *Store) pin(g *segment, hot bool) error {
 		if hot {
 			return ErrCold
 		}
-		if err := s.mapSealed(g); err != nil {
+		if pinned, err := s.mapSealed(g); pinned || err != nil {
 			return err
 		}
 	}
@@ -54,32 +54,33 @@ func (g *segment) tryPin() bool {
 
 func (g *segment) unpin() { g.pins.Add(-1) }
 
-// mapSealed maps a sealed segment and its index. An index that is missing or damaged is made again.
-func (s *Store) mapSealed(g *segment) error {
+// mapSealed maps a sealed segment and its index, and pins it, or else it could be the next one to go; false if somebody else has mapped it.
+// An index that is missing or damaged is made again.
+func (s *Store) mapSealed(g *segment) (pinned bool, err error) {
 	s.mapped.mu.Lock()
 	defer s.mapped.mu.Unlock()
 	if g.pins.Load() != unmapped {
-		return nil
+		return false, nil
 	}
 	fresh, err := openSegment(s.fs, s.options.Dir, g.base)
 	if isNotExist(err) {
-		return &CorruptError{File: g.name, Reason: "the segment is missing"}
+		return false, &CorruptError{File: g.name, Reason: "the segment is missing"}
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	index, err := s.openOrRebuildIndex(fresh)
 	if err != nil {
 		fresh.close()
-		return err
+		return false, err
 	}
 	g.mapping, g.data = fresh.mapping, fresh.data
 	s.mu.Lock()
 	g.index = index
 	s.mu.Unlock()
-	g.pins.Store(0)
+	g.pins.Store(1)
 	s.mapped.addLocked(s, g)
-	return nil
+	return true, nil
 }
 
 // keepMapped counts a segment that was just sealed.

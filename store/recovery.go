@@ -191,9 +191,10 @@ func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]boo
 		seg.pins.Store(unmapped)
 		s.segments = append(s.segments, seg)
 		if !indexed[base] {
-			if err := s.mapSealed(seg); err != nil {
+			if err := s.pin(seg, false); err != nil {
 				return nil, err
 			}
+			seg.unpin()
 		}
 	}
 	return tail, nil

@@ -54,12 +54,22 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 			}
 		}
 	}
-	if moved {
+	if s.mayRemove(moved) {
 		if err := s.removeDead(); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, and when there is a new checkpoint since
+// the last look, because nothing behind the one before it may go.
+func (s *Store) mayRemove(moved bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	moved = moved || s.looked != s.checkpointed
+	s.looked = s.checkpointed
+	return moved
 }
 
 // dueQueues are the queues of the topics whose schedule is due, a list a topic. Most of the time there are none, which costs a look at

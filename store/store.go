@@ -76,6 +76,7 @@ type Store struct {
 	waiting  []waiting
 	// positions of the checkpoint before the last one, and of the last one
 	checkpointed, checkpointedNext int64
+	looked                         int64     // what checkpointed was when segments were last looked for that can go
 	walking                        *snapshot // that is being taken
 	round                          uint32    // number of the last snapshot
 	failed                         error     // why the log takes no more writes
