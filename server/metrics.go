@@ -49,6 +49,8 @@ var (
 	descPoisoned     = desc("partition_poisoned", "1 if the log takes no more writes after a failed one.")
 	descUnflushed    = desc("unflushed_bytes", "Bytes of the log that are not flushed yet.")
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
+	descStuck        = desc("retention_stuck_partitions", "Partitions whose old messages could not be removed at the last try.")
+	descArchiveBad   = desc("archive_damaged_total", "Damaged places that an archive went around.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
 )
 
@@ -135,6 +137,8 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 	out <- gauge(descQueues, float64(st.Queues))
 	out <- gauge(descUnflushed, float64(st.Appended-st.Flushed))
 	out <- gauge(descTorn, float64(st.TornBytes))
+	out <- gauge(descStuck, float64(st.RetentionStuck))
+	out <- counter(descArchiveBad, st.ArchivedDamaged)
 	poisoned := 0.0
 	if st.Failed != nil {
 		poisoned = 1

@@ -14,6 +14,7 @@ func (s *Server) Reload(cfg *config.Config) (report string, err error) {
 	next := *cfg
 	next.BrokerID, next.HostName, next.Port, next.HTTPPort = old.BrokerID, old.HostName, old.Port, old.HTTPPort
 	next.DataPath, next.LogSegmentSize, next.MaxSegmentSize = old.DataPath, old.LogSegmentSize, old.MaxSegmentSize
+	next.PrewriteSegments = old.PrewriteSegments
 	next.Limits.MaxLine, next.Limits.MaxMessage = old.Limits.MaxLine, old.Limits.MaxMessage
 	s.cfg.Store(&next)
 	s.limits.Store(newLimits(&next))

@@ -62,6 +62,8 @@ func (s *Server) statsStore(t *statsText) {
 	t.int("queues", int64(st.Queues))
 	t.int("messages_since_start", st.Messages)
 	t.int("torn_bytes", st.TornBytes)
+	t.int("retention_stuck_partitions", int64(st.RetentionStuck))
+	t.int("archive_damaged_total", st.ArchivedDamaged)
 	t.int("recovery_ms", int64(st.Recovery/time.Millisecond))
 	t.int("disk_free_bytes", st.FreeBytes)
 	t.int("disk_total_bytes", st.TotalBytes)

@@ -120,7 +120,7 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	if err := s.writableLocked(); err != nil {
 		return 0, err
 	}
-	now := s.now().UnixMilli()
+	now := s.stampLocked()
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended
 	limit := s.open.limit
@@ -159,7 +159,7 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 			offset += recordSize(b.buf[r.at:])
 		}
 		h := header{kind: k, count: uint16(f.count), epoch: s.epoch, queue: f.queue.id, lag: saturate32(int64(lag) + pos - s.appended), pos: pos, logical: logical, time: now}
-		putHeader(b.buf[f.from:f.from+f.size], h)
+		putHeader(b.buf[f.from:f.from+f.size], h, s.salt)
 		f.entry = entry{logical: logical, pos: pos + frameHeader, time: now, bytes: uint32(f.size - frameHeader), count: uint32(f.count)}
 		pos += align(int64(f.size))
 	}
@@ -235,7 +235,7 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 	frame := make([]byte, size, align(size))
 	copy(frame[frameHeader:], body)
 	at := s.appended
-	putHeader(frame, header{kind: k, epoch: s.epoch, queue: queue, lag: saturate32(at - s.flushed.Load()), pos: at, logical: logical, time: s.now().UnixMilli()})
+	putHeader(frame, header{kind: k, epoch: s.epoch, queue: queue, lag: saturate32(at - s.flushed.Load()), pos: at, logical: logical, time: s.stampLocked()}, s.salt)
 	if err := s.writeLocked(frame[:align(size)]); err != nil {
 		return 0, err
 	}

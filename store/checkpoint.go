@@ -12,6 +12,8 @@ const (
 	checkpointName = "checkpoint"
 	checkpointPrev = "checkpoint.prev" // the one before, in case the last one is damaged
 	checkpointMark = "MQCKP\x00\x00\x01"
+
+	checkpointHeader = 25 // mark, checksum, position, clean, epoch
 )
 
 // checkpoint is everything that must be known to go on reading the log at pos. FORMAT.md draws it.
@@ -102,11 +104,11 @@ func (d *decoder) byte() byte {
 }
 
 // parseCheckpoint reads a checkpoint. name is for the error, a *CorruptError.
-func parseCheckpoint(name string, b []byte) (*checkpoint, error) {
-	if len(b) < 25 || string(b[:8]) != checkpointMark {
+func parseCheckpoint(name string, b []byte, x salt) (*checkpoint, error) {
+	if len(b) < checkpointHeader || string(b[:8]) != checkpointMark {
 		return nil, &CorruptError{File: name, Reason: "not a checkpoint"}
 	}
-	if le.Uint32(b[8:]) != crc32.Checksum(b[12:], castagnoli) {
+	if le.Uint32(b[8:]) != x.seal(crc32.Checksum(b[12:], castagnoli)) {
 		return nil, &CorruptError{File: name, Offset: 8, Reason: "a checksum that does not match"}
 	}
 	d := &decoder{b: b[12:]}
@@ -182,7 +184,7 @@ func (s *Store) readCheckpoint() (c *checkpoint, prev bool, err error) {
 			continue
 		}
 		if err == nil {
-			c, err = parseCheckpoint(s.path(name), b)
+			c, err = parseCheckpoint(s.path(name), b, s.salt)
 		}
 		if err == nil {
 			return c, first != nil || name == checkpointPrev, nil

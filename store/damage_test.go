@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/metaq/metaq/store/vfs"
+	"github.com/metaq/metaq/test/chaos"
 )
 
 func TestCheck_SoundDirectories(t *testing.T) {
@@ -217,7 +218,25 @@ func TestRecovery_TornTailAtEachByteOfTheLastMessages(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d cuts", tries)
+	chaos.Figure(t, 9, "cuts of the last 3 messages, in memory", "%d, all recovered to a message boundary", tries)
+}
+
+// A consumer that asks for more than is left gets what is left of a segment that somebody cut, not only the error.
+func TestDamage_ACutSegmentGivesWhatIsLeft(t *testing.T) {
+	d := newDamageDisk(t, true).copy()
+	name := d.segments(t)[1]
+	frames := framesOf(t, d, name)
+	d.change(t, name, func(b []byte) []byte { return b[:frames[len(frames)/2].Offset] })
+	s := mustOpen(t, d.o)
+	for _, f := range frames[:len(frames)/2] {
+		if f.Kind != "message" {
+			continue
+		}
+		q := s.Queue([]byte(f.Topic), f.Partition)
+		if b, err := q.Read(nil, f.Logical, 1<<20, 1<<20, false); err != nil || len(b) < int(f.Size)-frameHeader {
+			t.Errorf("%s-%d at %d: %d bytes, %v, want at least the %d of its frame", f.Topic, f.Partition, f.Logical, len(b), err, f.Size-frameHeader)
+		}
+	}
 }
 
 func TestDamage_InAnIndex(t *testing.T) {

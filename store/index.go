@@ -135,7 +135,7 @@ type queueRuns struct {
 	runs  []entry
 }
 
-func encodeIndex(base int64, list []queueRuns) []byte {
+func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 	slices.SortFunc(list, func(a, b queueRuns) int { return int(int64(a.queue) - int64(b.queue)) })
 	total := 0
 	for _, q := range list {
@@ -164,16 +164,16 @@ func encodeIndex(base int64, list []queueRuns) []byte {
 	}
 	le.PutUint32(b[24:], crc32.Checksum(b[dirEnd:], castagnoli))
 	// The last field of the header covers the header before it and the directory, which are checked when the file is opened.
-	le.PutUint32(b[28:], dirCRC(b, dirEnd))
+	le.PutUint32(b[28:], dirCRC(b, dirEnd, with))
 	return b
 }
 
-func dirCRC(b []byte, dirEnd int) uint32 {
-	return crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd])
+func dirCRC(b []byte, dirEnd int, with salt) uint32 {
+	return with.seal(crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd]))
 }
 
 // openIndex maps an index file and checks all but its entries. os errors and *CorruptError mean: rebuild it from the segment.
-func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
+func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, error) {
 	f, err := fsys.OpenRead(name)
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
 	}
-	x, err := parseIndex(name, m, base)
+	x, err := parseIndex(name, m, base, with)
 	if err != nil {
 		m.Unmap()
 	}
@@ -198,7 +198,7 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 }
 
 // parseIndex checks a mapped index, at least as long as its header.
-func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
+func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex, error) {
 	bad := func(reason string) (*sealedIndex, error) { return nil, &CorruptError{File: name, Reason: reason} }
 	b := m.Bytes()
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
@@ -208,7 +208,7 @@ func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
 		return bad("not the index of this segment")
 	case dirEnd+total*entrySize != len(b):
 		return bad("a size that does not fit its contents")
-	case dirCRC(b, dirEnd) != le.Uint32(b[28:]):
+	case dirCRC(b, dirEnd, with) != le.Uint32(b[28:]):
 		return bad("the directory does not match its checksum")
 	}
 	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil

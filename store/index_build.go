@@ -25,17 +25,17 @@ func runOf(h header, body []byte) entry {
 	return entry{logical: h.logical, pos: h.pos + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)}
 }
 
-func (x indexBuilder) encode(base int64) []byte {
+func (x indexBuilder) encode(base int64, with salt) []byte {
 	list := make([]queueRuns, 0, len(x))
 	for q, r := range x {
 		list = append(list, queueRuns{queue: q, runs: r})
 	}
-	return encodeIndex(base, list)
+	return encodeIndex(base, list, with)
 }
 
 // openOrRebuildIndex maps the index file of a sealed segment that is mapped.
 func (s *Store) openOrRebuildIndex(seg *segment) (*sealedIndex, error) {
-	index, err := openIndex(s.fs, indexName(seg.name), seg.base)
+	index, err := openIndex(s.fs, indexName(seg.name), seg.base, s.salt)
 	if err == nil {
 		return index, nil
 	}
@@ -51,14 +51,14 @@ func (s *Store) rebuildIndex(seg *segment) (*sealedIndex, error) {
 		s.options.Log.Error().Str("segment", seg.name).Int64("at", r.from-seg.base).Int64("bytes", r.to-r.from).Str("reason", r.reason).
 			Msg("the segment is damaged: what lies here cannot be read. See `metaq check`")
 	})
-	name, data := indexName(seg.name), built.encode(seg.base)
+	name, data := indexName(seg.name), built.encode(seg.base, s.salt)
 	if s.options.ReadOnly {
-		return parseIndex(name, memory(data), seg.base)
+		return parseIndex(name, memory(data), seg.base, s.salt)
 	}
 	if err := writeFile(s.fs, name, data); err != nil {
 		return nil, err
 	}
-	return openIndex(s.fs, name, seg.base)
+	return openIndex(s.fs, name, seg.base, s.salt)
 }
 
 // healIndex replaces an index that turned out to be damaged while it was read. The segment is pinned.

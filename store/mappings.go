@@ -62,7 +62,7 @@ func (s *Store) mapSealed(g *segment) (pinned bool, err error) {
 	if g.pins.Load() != unmapped {
 		return false, nil
 	}
-	fresh, err := openSegment(s.fs, s.options.Dir, g.base)
+	fresh, err := openSegment(s.fs, s.options.Dir, g.base, s.salt)
 	if isNotExist(err) {
 		return false, &CorruptError{File: g.name, Reason: "the segment is missing"}
 	}

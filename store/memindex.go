@@ -168,7 +168,7 @@ func (m *memRuns) search(behind func(entry) bool) int {
 const indexBuffer = 256 << 10
 
 // write makes the index file of the segment at base.
-func (x *memIndex) write(w io.WriterAt, base int64) error {
+func (x *memIndex) write(w io.WriterAt, base int64, with salt) error {
 	queues := x.lists.n
 	dirEnd := int64(indexHeader) + int64(queues)*indexDirRecord
 	out := &indexWriter{w: w, at: dirEnd, buf: make([]byte, 0, indexBuffer)}
@@ -198,7 +198,7 @@ func (x *memIndex) write(w io.WriterAt, base int64) error {
 		out.write(record[:])
 	})
 	out.flush()
-	le.PutUint32(header[28:], out.sum)
+	le.PutUint32(header[28:], with.seal(out.sum))
 	if out.err == nil {
 		_, out.err = w.WriteAt(header, 0)
 	}

@@ -39,10 +39,10 @@ func TestMemIndex_IsTheIndexFile(t *testing.T) {
 	for _, size := range []int{0, 1, 10, 1000, 100_000} {
 		lists := fillIndex(x, rng, 5000, size)
 		var file memFile
-		if err := x.write(&file, 4096); err != nil {
+		if err := x.write(&file, 4096, salt(7)); err != nil {
 			t.Fatal(err)
 		}
-		if want := indexBuilder(lists).encode(4096); !bytes.Equal(file.b, want) {
+		if want := indexBuilder(lists).encode(4096, salt(7)); !bytes.Equal(file.b, want) {
 			t.Fatalf("%d runs: the file of %d bytes is not the one that is made from the frames, of %d bytes", size, len(file.b), len(want))
 		}
 		x.reset()

@@ -26,6 +26,7 @@ type Queue struct {
 	messages int64   // records ever appended
 	starts   []start // virtual segments, oldest first; never empty
 	watchers []*watcher
+	stuck    bool   // its old messages could not be removed, see Stats.RetentionStuck
 	rules    *Rules // shared by the queues of a topic, replaced, never changed
 
 	unflushed      int    // messages since flush number unflushedSince

@@ -283,7 +283,7 @@ func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot boo
 		if seg == nil || e.pos < seg.base || e.pos >= seg.limit {
 			next := findSegment(f.segments, e.pos)
 			if next == nil {
-				return dst[:keep], s.corruptAt(e.pos, "the segment is missing")
+				return f.damaged(s, dst, keep, e.pos, "the segment is missing, or ends before it")
 			}
 			if err := s.pin(next, hot); err != nil {
 				if i > f.n {

@@ -28,6 +28,7 @@ func Open(o Options) (*Store, error) {
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
 		topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}, hidden: map[int64]*hiddenGroup{},
 		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1), mapped: mappings{max: maxMapped},
+		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
@@ -48,10 +49,11 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(3)
+		s.workersOff.Add(4)
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()
+		go s.noter()
 		s.signal(s.prepareC)
 	}
 	return s, nil
@@ -87,6 +89,9 @@ func setDefaults(o *Options) {
 // load brings the store into the state of the directory.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if err := s.loadFlushed(); err != nil {
 		return err
 	}
 	if !s.options.ReadOnly {
@@ -176,7 +181,7 @@ func (s *Store) restore(c *checkpoint) {
 func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]bool) (tail []*segment, err error) {
 	for i, base := range bases {
 		if base >= c.pos {
-			seg, err := openSegment(s.fs, s.options.Dir, base)
+			seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
 			if err != nil {
 				return nil, err
 			}
@@ -187,7 +192,7 @@ func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]boo
 		if i+1 < len(bases) {
 			end = min(end, bases[i+1])
 		}
-		seg := &segment{base: base, end: end, limit: end, name: segmentName(s.options.Dir, base), sealed: true}
+		seg := &segment{base: base, end: end, limit: end, salt: s.salt, name: segmentName(s.options.Dir, base), sealed: true}
 		seg.pins.Store(unmapped)
 		s.segments = append(s.segments, seg)
 		if !indexed[base] {
@@ -221,7 +226,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		for reason == "" {
 			var h header
 			var body []byte
-			h, body, reason = frameAt(seg.bytes(pos), pos)
+			h, body, reason = frameAt(seg.bytes(pos), pos, s.salt)
 			if reason != "" {
 				break
 			}
@@ -240,7 +245,22 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	for base := range missing {
 		return s.missingSegment(base)
 	}
+	if s.appended < s.noted {
+		return s.endsEarly(tail)
+	}
 	return nil
+}
+
+// endsEarly: nothing is wrong with what is there, but the log has been longer.
+func (s *Store) endsEarly(tail []*segment) error {
+	bad := &CorruptError{File: s.path(checkpointName)}
+	if len(tail) > 0 {
+		last := tail[len(tail)-1]
+		bad.File, bad.Offset = last.name, s.appended-last.base
+	}
+	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
+		s.appended, s.noted)
+	return bad
 }
 
 // missingSegment: a checkpoint is written after the segments that it needs have their names, and an empty segment keeps its name until
@@ -343,10 +363,15 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 	}
 	samePower := c.bootID == s.options.BootID
 	behind, safe := survivors(tail[i:], pos)
+	safe = max(safe, s.noted)
 	seg := tail[i]
 	if safe > pos || (behind > 0 && samePower) {
+		why := fmt.Sprintf("%d sound frames lie behind it", behind)
+		if behind == 0 {
+			why = fmt.Sprintf("the log was flushed up to %d bytes behind it", safe-pos)
+		}
 		return &CorruptError{File: seg.name, Offset: pos - seg.base,
-			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, behind)}
+			Reason: fmt.Sprintf("%s; %s, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, why)}
 	}
 	if s.options.ReadOnly {
 		return nil
@@ -411,7 +436,7 @@ func (s *Store) begin(c *checkpoint) error {
 	if err != nil {
 		return err
 	}
-	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
+	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err
 	}
 	s.open.runs = s.takeRuns()

@@ -12,7 +12,7 @@ func (s *Store) janitor() {
 	defer s.workersOff.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := s.now()
+	last, told := s.now(), ""
 	for {
 		select {
 		case <-tick.C:
@@ -21,7 +21,7 @@ func (s *Store) janitor() {
 		}
 		now := s.now()
 		due := map[string]bool{}
-		err := s.expire(now, func(r Rules) bool {
+		err := s.expire(s.ageTime(now), func(r Rules) bool {
 			key := r.DeleteWhen.String()
 			if _, known := due[key]; !known {
 				next := r.DeleteWhen.Next(last)
@@ -30,8 +30,12 @@ func (s *Store) janitor() {
 			return due[key]
 		})
 		last = now
-		if err != nil {
-			s.options.Log.Error().Err(err).Msg("retention")
+		switch {
+		case err == nil && s.stuckQueues() == 0:
+			told = ""
+		case err != nil && err.Error() != told: // a schedule may try the same every second
+			told = err.Error()
+			s.options.Log.Error().Err(err).Msg("retention: what is named is kept until this is mended, or its deletePolicy is no longer archive")
 		}
 	}
 }
@@ -48,6 +52,7 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 			for _, q := range s.expired(step, now) {
 				m, err := s.expireQueue(q, now)
 				moved = moved || m
+				s.setStuck(q, err != nil)
 				if err != nil {
 					errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
 				}
@@ -99,9 +104,34 @@ func (s *Store) expired(list []*Queue, now time.Time) (out []*Queue) {
 	for _, q := range list {
 		if q.expiredLocked(q.rules.Retention, now) > q.min {
 			out = append(out, q)
+		} else {
+			s.setStuckLocked(q, false)
 		}
 	}
 	return out
+}
+
+// setStuck notes whether old messages of a queue cannot be removed.
+func (s *Store) setStuck(q *Queue, stuck bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setStuckLocked(q, stuck)
+}
+
+func (s *Store) setStuckLocked(q *Queue, stuck bool) {
+	switch {
+	case stuck && !q.stuck:
+		s.stuck++
+	case !stuck && q.stuck:
+		s.stuck--
+	}
+	q.stuck = stuck
+}
+
+func (s *Store) stuckQueues() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stuck
 }
 
 // expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
@@ -135,7 +165,7 @@ func (q *Queue) expiredLocked(p Policy, now time.Time) int64 {
 		if end == st.offset || end > q.readable {
 			break
 		}
-		old := p.MaxAge > 0 && st.time < now.Add(-p.MaxAge).UnixMilli()
+		old := p.MaxAge > 0 && q.newestLocked(i, now) < now.Add(-p.MaxAge).UnixMilli()
 		large := p.MaxBytes > 0 && q.readable-st.offset > p.MaxBytes && i+1 < len(q.starts)
 		if !old && !large {
 			break

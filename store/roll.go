@@ -16,7 +16,7 @@ type sealing struct {
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
 // once everything before base is applied.
 func (s *Store) rollLocked(p *prepared, base int64) error {
-	seg, err := p.place(s.fs, s.options.Dir, base)
+	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
@@ -50,6 +50,7 @@ func (s *Store) snapshotLocked() {
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
+		p.take()
 		return p, nil
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
@@ -103,6 +104,10 @@ func (s *Store) preparer() {
 		if err != nil {
 			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
+			continue
+		}
+		if s.options.Prewrite {
+			s.prewrite(p)
 		}
 	}
 }
@@ -160,17 +165,17 @@ func (s *Store) seal(job *sealing) error {
 	}
 	s.files.Unlock()
 	<-job.snapshot.done
-	return s.writeCheckpoint(job.snapshot.encode())
+	return s.writeCheckpoint(job.snapshot.encode(s.salt))
 }
 
 // writeIndex writes the index file of a full segment, which then need not be in memory. Nobody adds to a full segment, so it needs no
 // lock for it.
 func (s *Store) writeIndex(seg *segment) error {
 	name, runs := indexName(seg.name), seg.runs
-	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base) }, nil); err != nil {
+	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base, s.salt) }, nil); err != nil {
 		return err
 	}
-	index, err := openIndex(s.fs, name, seg.base)
+	index, err := openIndex(s.fs, name, seg.base, s.salt)
 	if err != nil {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
@@ -217,6 +222,7 @@ func (s *Store) stopWriting() error {
 	s.next = nil
 	s.mu.Unlock()
 	if next != nil {
+		next.take()
 		next.discard(s.fs)
 	}
 	if failed != nil {

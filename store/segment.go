@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/metaq/metaq/store/vfs"
@@ -18,6 +19,7 @@ type segment struct {
 	base    int64 // log position of its first byte, and its name
 	end     int64 // log position behind its last frame; guarded by Store.mu while the segment is open
 	limit   int64 // base + what is preallocated; of a sealed one no more than the base of the next one
+	salt    salt
 	name    string
 	file    vfs.File     // nil when sealed
 	pins    atomic.Int32 // readers of the next three, or unmapped
@@ -63,7 +65,7 @@ func segmentBases(fsys vfs.FS, dir string) (bases []int64, indexed map[int64]boo
 }
 
 // openSegment maps an existing segment file whole.
-func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
+func openSegment(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) {
 	name := segmentName(dir, base)
 	f, err := fsys.OpenRead(name)
 	if err != nil {
@@ -74,7 +76,7 @@ func openSegment(fsys vfs.FS, dir string, base int64) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
-	seg := &segment{base: base, end: base + size, limit: base + size, name: name}
+	seg := &segment{base: base, end: base + size, limit: base + size, salt: x, name: name}
 	if size == 0 {
 		return seg, nil
 	}
@@ -90,7 +92,7 @@ func (g *segment) top() int64 { return min(g.limit, g.base+int64(len(g.data))) }
 
 // whole is the segment with the length that its file has; pinned, as long as the original is.
 func (g *segment) whole() *segment {
-	return &segment{base: g.base, end: g.top(), limit: g.top(), name: g.name, data: g.data}
+	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data}
 }
 
 // bytes is the mapping from a log position on.
@@ -117,7 +119,7 @@ func (g *segment) checkRun(e entry, sum bool) string {
 	}
 	b := g.bytes(at)
 	if sum {
-		switch _, _, reason := frameAt(b, at); reason {
+		switch _, _, reason := frameAt(b, at, g.salt); reason {
 		case "":
 		case "end":
 			return "there is nothing where a message should be"
@@ -157,6 +159,9 @@ type prepared struct {
 	file    vfs.File
 	mapping vfs.Mapping
 	size    int64
+
+	mu    sync.Mutex // held while zeros are written
+	taken bool       // guarded by mu
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.
@@ -183,12 +188,12 @@ func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 }
 
 // place gives a prepared segment its name.
-func (p *prepared) place(fsys vfs.FS, dir string, base int64) (*segment, error) {
+func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) {
 	name := segmentName(dir, base)
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, name: name, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {

@@ -170,7 +170,7 @@ func (n *snapshot) stepLocked(s *Store) bool {
 }
 
 // encode is the checkpoint, once the walk is over.
-func (n *snapshot) encode() []byte {
+func (n *snapshot) encode(with salt) []byte {
 	size := len(n.head) + len(n.tail) + 10*len(n.segments) + 64
 	for _, list := range []parts{n.queueParts, n.commitParts} {
 		for _, b := range list {
@@ -190,7 +190,7 @@ func (n *snapshot) encode() []byte {
 		b = appendCommit(b, c.key, c.offset)
 	}
 	b = append(b, n.tail...)
-	le.PutUint32(b[8:], crc32.Checksum(b[12:], castagnoli))
+	le.PutUint32(b[8:], with.seal(crc32.Checksum(b[12:], castagnoli)))
 	return b
 }
 
@@ -242,5 +242,5 @@ func (s *Store) encodeCheckpoint(pos int64, clean bool) []byte {
 	n := s.beginSnapshotLocked(pos, clean)
 	n.finishLocked(s)
 	s.mu.Unlock()
-	return n.encode()
+	return n.encode(s.salt)
 }

@@ -61,12 +61,12 @@ func TestSnapshot_IsTheStateWhenItWasBegun(t *testing.T) {
 			s.SetRules(rulesOf(Rules{}))
 		}
 		n.walk(s, func() { changeAll(t, s, rng, 100) })
-		got := n.encode()
-		wantPoint, err := parseCheckpoint("want", want)
+		got := n.encode(s.salt)
+		wantPoint, err := parseCheckpoint("want", want, s.salt)
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotPoint, err := parseCheckpoint("got", got)
+		gotPoint, err := parseCheckpoint("got", got, s.salt)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

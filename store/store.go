@@ -35,8 +35,10 @@ type Options struct {
 	Dir            string
 	BrokerID       int // 0..1023, part of the message ids
 	Now            func() time.Time
+	Uptime         func() time.Duration // goes on evenly, whatever happens to Now; default: since Open
 	Log            zerolog.Logger
 	LogSegmentSize int64 // bytes of a segment of the log; default 128 MiB
+	Prewrite       bool  // fill the next segment with zeros before it is needed, see prewrite.go
 	MaxUnflushed   int64 // bytes that may be acknowledged before they are flushed; default 256 MiB
 	HotBytes       int64 // how far behind the end a read counts as in memory; default 256 MiB
 	Rules          func(protocol.Topic) Rules
@@ -58,6 +60,7 @@ type Store struct {
 	fs      vfs.FS
 	lock    io.Closer
 	now     func() time.Time
+	salt    salt // of the checksums; set once, at the start
 
 	dirMu  sync.RWMutex // guards topics, byID
 	topics map[string][]*Queue
@@ -85,6 +88,7 @@ type Store struct {
 	rules                          func(protocol.Topic) Rules
 
 	flushed    atomic.Int64
+	noted      int64      // what the file flushed said at the start
 	flushes    uint64     // guarded by mu
 	unsynced   []*segment // full segments that the flusher has not synced; guarded by mu
 	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
@@ -116,6 +120,10 @@ type Store struct {
 	flushCount, flushNanos atomic.Int64
 	checkpointSound        bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
 	tornBytes              int64
+	opened                 time.Time
+	stamps, ages           steadyClock // of frames and of retention; guarded by mu
+	stuck                  int         // queues whose old messages cannot be removed; guarded by mu
+	archivedDamaged        atomic.Int64
 	recovery               time.Duration
 }
 
@@ -136,13 +144,16 @@ type Stats struct {
 	Failed            error         // why the log takes no more writes, nil if it does
 	FreeBytes         int64
 	TotalBytes        int64 // of the file system
+	RetentionStuck    int   // queues whose old messages could not be removed at the last try; the log says why
+	ArchivedDamaged   int64 // damaged places that an archive went around since the start
 }
 
 // Stats reads the counters.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
-		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed}
+		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
+		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load()}
 	s.mu.Unlock()
 	s.mapped.mu.Lock()
 	st.Mapped = len(s.mapped.list)
