@@ -133,3 +133,32 @@ func TestMappings_RetentionWhileBeingRead(t *testing.T) {
 		t.Fatalf("%d of %d segments are left, and the first reader was moved %d times: nothing was tested", s.Stats().Segments, before, moved[0])
 	}
 }
+
+func TestOpen_ASegmentThatTheLogDoesNotReach(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	o.LogSegmentSize = 4 << 10
+	s := mustOpen(t, o)
+	put(t, s, mustQueue(t, s, "t", 0), numbered(1, 10)...)
+	left := killed(fsys)
+	last := s.open.name
+	// Somebody has named another file as if the log went on inside of the last one; the power was cut as well.
+	file, err := left.Create(segmentName("data", s.open.base+1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt(make([]byte, 4096), 0); err != nil {
+		t.Fatal(err)
+	}
+	o.FS, o.BootID = left, "boot-2"
+	again, err := Open(o)
+	if err != nil {
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) {
+			t.Fatalf("beside %s: %v", last, err)
+		}
+		return
+	}
+	defer again.Close()
+	equal(t, "after the start", bodies(t, again.Queue([]byte("t"), 0), 0), numbered(1, 10))
+}

@@ -469,6 +469,9 @@ func (s *Store) sealRecovered(seg *segment) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	if seg.runs == nil {
+		seg.runs = s.takeRuns() // of a file that was not reached, because the log ends before it
+	}
 	return s.writeIndex(seg)
 }
 
