@@ -120,7 +120,7 @@ func (l *loop) close() {
 	l.tasks = nil
 }
 
-// drain appends the puts that were collected, runs what was posted, then writes all answers that became due, one write a connection.
+// drain appends the puts that were collected, runs what was posted, then writes answers that became due, one write a connection.
 func (l *loop) drain() {
 	l.commitCollected()
 	l.mu.Lock()
@@ -133,12 +133,19 @@ func (l *loop) drain() {
 		tasks[i] = nil
 	}
 	l.spare = tasks[:0]
-	for i, c := range l.dirty {
-		l.dirty[i] = nil
+	n := min(len(l.dirty), drainWrites)
+	for _, c := range l.dirty[:n] {
 		c.writeDue()
 	}
-	l.dirty = l.dirty[:0]
+	l.dirty = slices.Delete(l.dirty, 0, n)
+	if len(l.dirty) > 0 {
+		l.askDrain()
+	}
 }
+
+// drainWrites bounds the connections that one drain writes to. Peers that all wait for the same flush are answered in turns then: what the first
+// ones send next is appended, and its flush begins, while the others get their answers. Otherwise disk and network would take turns.
+const drainWrites = 8
 
 // add makes a connection part of the loop.
 func (l *loop) add(c *conn) {

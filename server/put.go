@@ -8,6 +8,7 @@ import (
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/store/fault"
 )
 
 var putHelp = help{"put TOPIC PARTITION LENGTH FLAG [CHECKSUM] [OPAQUE], then LENGTH bytes",
@@ -87,15 +88,20 @@ func (l *loop) commit() {
 		return
 	}
 	st := l.server.store
+	fault.Point("put.taken")
 	ack, err := st.Append(&l.batch)
+	if fault.Mutant("append_twice") {
+		ack, err = st.Append(&l.batch)
+	}
+	fault.Point("put.appended")
 	switch {
-	case err != nil:
+	case err != nil && !fault.Mutant("answer_a_failed_put"):
 		l.tally.drop()
 		status, text := l.server.onWire(err)
 		l.answerPuts(func(dst []byte, _ int, p *pendingPut) []byte {
 			return l.server.appendFailure(dst, l.counts, p, status, text)
 		})
-	case st.Acked(ack):
+	case st.Acked(ack) || fault.Mutant("answer_before_flush"):
 		l.answerPuts(l.appendReceipt)
 		l.counts.acked(len(l.puts), l.tally.total, l.collecting)
 		l.tally.flush()

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 const (
@@ -162,12 +163,15 @@ func (s *Store) writeCheckpoint(data []byte) error {
 			return nil
 		}
 		// Between this and the next rename there is no checkpoint, and the one before is the last one.
-		return s.fs.Rename(name, s.path(checkpointPrev))
+		err := s.fs.Rename(name, s.path(checkpointPrev))
+		fault.Point("checkpoint.kept")
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	s.checkpointSound = true
+	fault.Point("checkpoint.written")
 	// What lies before the checkpoint that is kept for the worst case may still be needed.
 	s.mu.Lock()
 	defer s.mu.Unlock()

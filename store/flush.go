@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // Waiter is told when something that was appended counts as acknowledged.
@@ -53,7 +55,10 @@ func (s *Store) wait(p Position) error {
 // It starts the flush that the rule asks for. A queue without group commit is bounded too: beyond MaxUnflushed it waits like the others,
 // so that recovery knows how far a reader can have been (see recoverGaps).
 func (s *Store) mustWaitLocked(q *Queue, end int64, count int) bool {
-	if q.rules.groupCommit() || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() {
+	if fault.Mutant("ack_before_flush") {
+		return false
+	}
+	if q.rules.groupCommit() || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() && !fault.Mutant("new_queue_before_flush") {
 		s.signal(s.flushC)
 		return true
 	}
@@ -98,10 +103,12 @@ func (s *Store) flush() {
 
 	if failed == nil && target > s.flushed.Load() {
 		began := s.now()
+		fault.Point("flush.began")
 		err := s.syncAll(segs, dirty)
+		fault.Point("flush.synced")
 		s.flushNanos.Add(int64(s.now().Sub(began)))
 		s.flushCount.Add(1)
-		if err != nil {
+		if err != nil && !fault.Mutant("ignore_sync_error") {
 			s.mu.Lock()
 			failed = s.poisonLocked(err)
 			s.mu.Unlock()
@@ -147,14 +154,15 @@ func (s *Store) syncAll(segs []*segment, dir bool) error {
 	s.files.Lock()
 	defer s.files.Unlock()
 	for _, g := range segs {
-		if g.file == nil {
+		if g.file == nil || fault.Mutant("skip_segment_sync") && g != segs[len(segs)-1] {
 			continue // sealed meanwhile, so all of it was flushed before
 		}
 		if err := g.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", g.name, err)
 		}
+		fault.Point("flush.segment_synced")
 	}
-	if dir {
+	if dir && !fault.Mutant("skip_dirsync") {
 		name := filepath.Join(s.options.Dir, "log")
 		if err := s.fs.SyncDir(name); err != nil {
 			return fmt.Errorf("sync %s: %w", name, err)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"time"
 
@@ -53,32 +54,69 @@ func (s *Store) loadFlushed() error {
 	return err
 }
 
+// endsEarly: nothing is wrong with what is there, but the log has been longer.
+func (s *Store) endsEarly(tail []*segment) error {
+	bad := &CorruptError{File: s.path(checkpointName)}
+	if len(tail) > 0 {
+		last := tail[len(tail)-1]
+		bad.File, bad.Offset = last.name, s.appended-last.base
+	}
+	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
+		s.appended, s.noted)
+	return bad
+}
+
 // noter keeps the file up to date. Each position was flushed before it is written here, so a write that a power cut takes, or that fails,
 // only makes the file say less: it is neither synced nor does anything wait for it.
 func (s *Store) noter() {
 	defer s.workersOff.Done()
-	name := s.path(flushedName)
-	f, err := s.openFlushed(name)
-	if err != nil {
-		s.options.Log.Warn().Err(err).Msg("cannot write down up to where the log is flushed: a loss of its end may go unnoticed")
-		return
-	}
-	defer f.Close()
+	n := &flushedNote{store: s, name: s.path(flushedName), noted: -1}
+	defer n.close()
 	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
-	for noted := int64(-1); ; {
-		if pos := s.flushed.Load(); pos != noted {
-			if _, err := f.WriteAt(encodeFlushed(pos, s.salt), 0); err != nil {
-				s.options.Log.Warn().Err(err).Str("file", name).Msg("cannot write down up to where the log is flushed: a loss of its end may go unnoticed")
-				return
-			}
-			noted = pos
+	told := false
+	for {
+		err := n.write(s.flushed.Load())
+		if err != nil && !told {
+			s.options.Log.Warn().Err(err).Msg("cannot write down up to where the log is flushed: a loss of its end may go unnoticed")
 		}
+		told = err != nil
 		select {
 		case <-tick.C:
 		case <-s.quit:
 			return
 		}
+	}
+}
+
+// flushedNote is the file as the noter has it.
+type flushedNote struct {
+	store *Store
+	name  string
+	file  vfs.File // nil until it could be opened
+	noted int64
+}
+
+func (n *flushedNote) write(pos int64) error {
+	if pos == n.noted {
+		return nil
+	}
+	if n.file == nil {
+		var err error
+		if n.file, err = n.store.openFlushed(n.name); err != nil {
+			return err
+		}
+	}
+	if _, err := n.file.WriteAt(encodeFlushed(pos, n.store.salt), 0); err != nil {
+		return fmt.Errorf("write %s: %w", n.name, err)
+	}
+	n.noted = pos
+	return nil
+}
+
+func (n *flushedNote) close() {
+	if n.file != nil {
+		n.file.Close()
 	}
 }
 

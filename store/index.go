@@ -9,6 +9,7 @@ import (
 	"sort"
 	"sync"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -109,7 +110,11 @@ func (x *sealedIndex) lookup(queue uint32) (runs, error) {
 	if err := x.check(); err != nil {
 		return runs{}, err
 	}
-	return x.runsAt(i), nil
+	r := x.runsAt(i)
+	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
+		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
+	}
+	return r, nil
 }
 
 // check says whether the entries are what was written. It reads them once.
@@ -122,10 +127,13 @@ func (x *sealedIndex) check() error {
 	return x.damaged
 }
 
-// runsAt is the list of the i-th queue of the directory.
+// runsAt is the list of the i-th queue of the directory, as far as there are entries.
 func (x *sealedIndex) runsAt(i int) runs {
 	r := x.dir[i*indexDirRecord:]
 	n, first := int(le.Uint32(r[4:])), int(le.Uint32(r[8:]))
+	total := len(x.entries) / entrySize
+	first = min(first, total)
+	n = min(n, total-first)
 	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
 }
 
@@ -232,9 +240,10 @@ func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error, before
 	if err != nil {
 		return fmt.Errorf("create %s: %w", tmp, err)
 	}
-	if err = write(f); err == nil {
+	if err = write(f); err == nil && !fault.Mutant("rename_before_sync") {
 		err = f.Sync()
 	}
+	fault.Point("file.written")
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -249,6 +258,7 @@ func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error, before
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("put %s in place: %w", name, err)
 	}
+	fault.Point("file.renamed")
 	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
 		return fmt.Errorf("sync %s: %w", filepath.Dir(name), err)
 	}

@@ -32,6 +32,7 @@ func manySegments(t *testing.T, dir string, n int) (*Store, map[int64]string) {
 		_, offset := b.Receipt(0)
 		want[offset] = text
 	}
+	s.flush()
 	return s, want
 }
 

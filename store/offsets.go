@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 // maxOffsets bounds what clients can make the broker remember: groups times partitions.
@@ -59,6 +60,9 @@ func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partiti
 		return 0, nil
 	}
 	s.signal(s.flushC)
+	if fault.Mutant("commit_before_flush") {
+		pos = 0
+	}
 	return pos, nil
 }
 

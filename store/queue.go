@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 // Queue is a partition of a topic: an index over the log. A queue costs some hundred bytes and no file.
@@ -148,6 +149,9 @@ func (q *Queue) addRunLocked(seg *segment, e entry, records []byte) {
 	q.end = e.logical + int64(e.bytes)
 	q.next = q.end
 	seg.runs.add(q.id, e)
+	if fault.Mutant("read_before_flush") {
+		q.readable = q.end
+	}
 }
 
 // splitRunLocked begins virtual segments inside a run: at the first record that begins size bytes or more behind the last start.

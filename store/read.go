@@ -10,6 +10,7 @@ import (
 // found is where a read begins: run number n of a list of runs that lie in one segment. The runs before the list's length never
 // change, so it is used without a lock.
 type found struct {
+	queue    uint32
 	runs     runs
 	n        int
 	end      int64 // the readable end of the queue
@@ -87,7 +88,7 @@ func (q *Queue) find(offset int64, hot bool) (found, error) {
 		s.mu.Unlock()
 		return found{}, err
 	}
-	f := found{end: q.readable, floor: max(s.appended-s.options.HotBytes, s.verified), segments: s.segments, n: -1}
+	f := found{queue: q.id, end: q.readable, floor: max(s.appended-s.options.HotBytes, s.verified), segments: s.segments, n: -1}
 	for i := len(f.segments) - 1; i >= 0 && f.segments[i].runs != nil && f.n < 0; i-- {
 		if f.runs = (runs{mem: f.segments[i].runs.of(q.id)}); f.runs.len() > 0 {
 			f.n = f.runs.find(offset)
@@ -299,7 +300,7 @@ func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot boo
 			}
 		}
 		*at = e.pos
-		if reason := seg.checkRun(e, !hot); reason != "" {
+		if reason := seg.checkRun(f.queue, e, !hot); reason != "" {
 			return f.damaged(s, dst, keep, e.pos, reason)
 		}
 		run := seg.bytes(e.pos)[:e.bytes]
@@ -335,6 +336,9 @@ func (f *found) damaged(s *Store, dst []byte, keep int, pos int64, reason string
 // recordAt finds the record that begins at offset in a run that begins at logical, and its size. An offset inside a record is moved to its start.
 func recordAt(run []byte, logical, offset int64) (skip, size int64, err error) {
 	for logical+skip < offset {
+		if skip >= int64(len(run)) { // an index that has rotted since it was checked
+			return 0, 0, &CorruptError{File: "an index of the log", Reason: fmt.Sprintf("it means another run for offset %d", offset)}
+		}
 		size = recordSize(run[skip:])
 		if logical+skip+size > offset {
 			return 0, 0, &MovedError{logical + skip}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -124,6 +125,7 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	fault.Point("recovery.opened")
 	s.verified = c.pos
 	if err := s.replay(c, tail); err != nil {
 		var corrupt *CorruptError
@@ -139,6 +141,7 @@ func (s *Store) load() error {
 	if s.options.ReadOnly {
 		return nil
 	}
+	fault.Point("recovery.replayed")
 	return s.begin(c)
 }
 
@@ -251,18 +254,6 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	return nil
 }
 
-// endsEarly: nothing is wrong with what is there, but the log has been longer.
-func (s *Store) endsEarly(tail []*segment) error {
-	bad := &CorruptError{File: s.path(checkpointName)}
-	if len(tail) > 0 {
-		last := tail[len(tail)-1]
-		bad.File, bad.Offset = last.name, s.appended-last.base
-	}
-	bad.Reason = fmt.Sprintf("the log ends here at position %d, but it was flushed up to %d. Nothing was changed. Restore the file, or see `metaq check --repair`",
-		s.appended, s.noted)
-	return bad
-}
-
 // missingSegment: a checkpoint is written after the segments that it needs have their names, and an empty segment keeps its name until
 // the next one takes it, so no crash loses one of these.
 func (s *Store) missingSegment(base int64) error {
@@ -345,7 +336,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 
 // observeIDs keeps message ids growing over a restart.
 func (s *Store) observeIDs(records []byte) {
-	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)); n += recordSize(records[n:]) {
+	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)) && !fault.Mutant("forget_the_last_id"); n += recordSize(records[n:]) {
 		var id int64
 		for _, c := range records[n+8 : n+16] {
 			id = id<<8 | int64(c)
@@ -365,7 +356,7 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 	behind, safe := survivors(tail[i:], pos)
 	safe = max(safe, s.noted)
 	seg := tail[i]
-	if safe > pos || (behind > 0 && samePower) {
+	if (safe > pos || (behind > 0 && samePower)) && !fault.Mutant("cut_at_any_bad_frame") {
 		why := fmt.Sprintf("%d sound frames lie behind it", behind)
 		if behind == 0 {
 			why = fmt.Sprintf("the log was flushed up to %d bytes behind it", safe-pos)
@@ -399,6 +390,7 @@ func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error 
 			if err := writeFile(s.fs, name, rest); err != nil {
 				return err
 			}
+			fault.Point("recovery.torn_kept")
 		}
 		if seg.base > pos {
 			seg.close()
@@ -431,6 +423,7 @@ func (s *Store) begin(c *checkpoint) error {
 		}
 		kept = append(kept, seg)
 	}
+	fault.Point("recovery.sealed")
 	s.segments = kept
 	p, err := s.prepare()
 	if err != nil {
@@ -444,6 +437,7 @@ func (s *Store) begin(c *checkpoint) error {
 	if err := s.fs.SyncDir(s.path("log")); err != nil {
 		return err
 	}
+	fault.Point("recovery.placed")
 	data := s.encodeCheckpoint(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
@@ -479,7 +473,7 @@ func (s *Store) sealRecovered(seg *segment) error {
 // anything that can have been served: an offset never gives two different messages.
 func (s *Store) jumpGaps() error {
 	for _, q := range s.byID {
-		if !q.relaxed && q.rules.groupCommit() {
+		if !q.relaxed && q.rules.groupCommit() || fault.Mutant("no_gap_after_a_power_cut") {
 			continue
 		}
 		to := q.end + s.options.MaxUnflushed
@@ -487,6 +481,7 @@ func (s *Store) jumpGaps() error {
 			return err
 		}
 	}
+	fault.Point("recovery.gaps")
 	if err := s.syncAll(append(s.unsynced, s.open), true); err != nil { // with very many queues the gaps fill a segment
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // janitor runs the schedules of the topics.
@@ -150,6 +152,7 @@ func (s *Store) expireQueue(q *Queue, now time.Time) (bool, error) {
 	}
 	// The frame is written before anything is removed, and flushed before a file is: see removeDead.
 	_, err := s.appendControl(kindTrim, q.id, to, nil, func(int64) { q.trimLocked(to) })
+	fault.Point("retention.trimmed")
 	return err == nil, err
 }
 
@@ -230,7 +233,7 @@ func (s *Store) minimums(list []*Queue) []int64 {
 // live says whether a queue has something in the segment that is not below its minimum. It remembers one such queue, which mostly still
 // has when it is asked again: looking at all segments must not read all index files.
 func (s *Store) live(g *segment, mins []int64) (bool, error) {
-	if w := g.witness; w.queue > 0 && w.logical > mins[w.queue-1] {
+	if w := g.witness; w.queue > 0 && w.logical > mins[w.queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
 		return true, nil
 	}
 	if err := s.pin(g, false); err != nil {
@@ -248,7 +251,7 @@ func (s *Store) live(g *segment, mins []int64) (bool, error) {
 		if int(queue) > len(mins) {
 			return true, nil
 		}
-		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] {
+		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
 			g.witness = goOn{queue, last.logical + int64(last.bytes)}
 			return true, nil
 		}
@@ -265,13 +268,18 @@ func (s *Store) removeSegment(g *segment) error {
 	if err != nil {
 		return err
 	}
+	if fault.Mutant("remove_before_flush") {
+		pos = 0
+	}
 	if err := s.wait(pos); err != nil {
 		return err
 	}
+	fault.Point("retention.dropped")
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
 		}
+		fault.Point("retention.removed")
 	}
 	s.unmapRemoved(g)
 	return nil

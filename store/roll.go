@@ -5,6 +5,8 @@ import (
 	"io"
 	"path/filepath"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // sealing is a segment that is full: its index and the checkpoint at its end are to be written.
@@ -21,6 +23,7 @@ func (s *Store) rollLocked(p *prepared, base int64) error {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
 	}
+	fault.Point("roll.named")
 	seg.runs = s.takeRuns()
 	s.unsynced = append(s.unsynced, s.open)
 	s.dirDirty = true
@@ -146,9 +149,14 @@ func (s *Store) sealAll() {
 }
 
 func (s *Store) seal(job *sealing) error {
-	if err := s.wait(Position(job.seg.end)); err != nil {
+	safe := Position(job.seg.end)
+	if fault.Mutant("seal_before_flush") {
+		safe = 0
+	}
+	if err := s.wait(safe); err != nil {
 		return err
 	}
+	fault.Point("seal.flushed")
 	if job.seg.runs != nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
@@ -164,6 +172,7 @@ func (s *Store) seal(job *sealing) error {
 		job.seg.file = nil
 	}
 	s.files.Unlock()
+	fault.Point("seal.cut")
 	<-job.snapshot.done
 	return s.writeCheckpoint(job.snapshot.encode(s.salt))
 }
@@ -228,6 +237,7 @@ func (s *Store) stopWriting() error {
 	if failed != nil {
 		return failed
 	}
+	fault.Point("close.flushed")
 	s.sealAll()
 	if open.end == open.base {
 		// It keeps its name: that a segment is gone where the log goes on is always damage.
@@ -240,6 +250,7 @@ func (s *Store) stopWriting() error {
 	} else if err := s.sealOpen(open); err != nil {
 		return err
 	}
+	fault.Point("close.sealed")
 	return s.writeCheckpoint(s.encodeCheckpoint(s.appended, true))
 }
 

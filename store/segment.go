@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -111,8 +112,8 @@ func (g *segment) records(pos, n int64) []byte {
 	return g.bytes(pos)[:n]
 }
 
-// checkRun says what is wrong with the frame of a run, "" if nothing is. With sum it compares the checksum, which reads all of it.
-func (g *segment) checkRun(e entry, sum bool) string {
+// checkRun says what is wrong with the frame of a run of a queue, "" if nothing is. With sum it compares the checksum, which reads all of it.
+func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 	at := e.pos - frameHeader
 	if at < g.base || e.pos+int64(e.bytes) > g.top() {
 		return "the segment ends before it"
@@ -128,7 +129,7 @@ func (g *segment) checkRun(e entry, sum bool) string {
 		}
 	}
 	k := kind(b[8])
-	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
+	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || le.Uint32(b[16:]) != queue || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
 		return "the frame is not the one that the index means"
 	}
 	return ""
@@ -180,6 +181,7 @@ func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 	if err := f.Allocate(size); err != nil {
 		return undo("allocate", err)
 	}
+	fault.Point("roll.allocated")
 	m, err := f.Map(size)
 	if err != nil {
 		return undo("map", err)

@@ -130,7 +130,7 @@ func TestRetention_WhileBeingRead(t *testing.T) {
 			t.Errorf("writer of %s: %d taken, %d refused, %v", w.queue, w.ok, w.refused, w.err)
 		}
 	}
-	if log.removed < 5*lives || n.moved.Load() < 10 || n.outlived.Load() == 0 {
+	if log.removed < 5*lives || n.moved.Load() < 3 || n.outlived.Load() == 0 {
 		t.Errorf("%d segments removed, %d offsets moved, %d answers outlived: too few to show anything", log.removed, n.moved.Load(), n.outlived.Load())
 	}
 	chaos.Figure(t, 34, "reads during deletion", "%d answers with %d messages, 0 wrong, while %d segments were removed", n.answers.Load(), n.messages.Load(), log.removed)

@@ -15,12 +15,13 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
 
+// Old messages go by age too: the one message of each new topic would otherwise hold its segment for ever.
 const system = `[system]
 brokerId=1
 numPartitions=2
 logSegmentSize=16M
 maxSegmentSize=1M
-deletePolicy=delete,32M
+deletePolicy=delete,15s,16M
 deleteWhen=* * * * * ?
 autoCreateTopics=true
 [topic=flushed]
