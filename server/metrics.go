@@ -177,19 +177,19 @@ const otherTopics = "(other)"
 
 func (k collector) collectTopics(out chan<- prometheus.Metric) {
 	s := k.server
-	var others, partitions int64
+	var others int64
+	partitions := 0
 	for i, t := range s.catalog.all() {
 		if i >= metricTopics {
 			others += t.counts.puts.Load()
 			continue
 		}
 		out <- counter(descPutMessages, t.counts.puts.Load(), string(t.name))
-		for _, q := range t.queues() {
-			if partitions++; partitions > metricQueues {
-				break
-			}
-			st := q.Stat()
-			part := strconv.Itoa(int(q.Partition()))
+		queues := t.queues()
+		queues = queues[:min(len(queues), metricQueues-partitions)]
+		partitions += len(queues)
+		for i, st := range s.store.StatAll(queues) {
+			part := strconv.Itoa(int(queues[i].Partition()))
 			out <- gauge(descFirst, float64(st.Min), string(t.name), part)
 			out <- gauge(descEnd, float64(st.End), string(t.name), part)
 		}

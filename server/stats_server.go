@@ -64,6 +64,7 @@ func (s *Server) statsStore(t *statsText) {
 	t.int("flushed", st.Flushed)
 	t.int("unflushed_bytes", st.Appended-st.Flushed)
 	t.int("segments", int64(st.Segments))
+	t.int("mapped_segments", int64(st.Mapped))
 	t.int("queues", int64(st.Queues))
 	t.int("messages_since_start", st.Messages)
 	t.int("torn_bytes", st.TornBytes)
