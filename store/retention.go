@@ -47,6 +47,8 @@ func (s *Store) janitor() {
 func (s *Store) Expire(now time.Time) error { return s.expire(now, func(Rules) bool { return true }) }
 
 func (s *Store) expire(now time.Time, due func(Rules) bool) error {
+	s.retention.Lock()
+	defer s.retention.Unlock()
 	var errs []error
 	moved := false
 	for _, list := range s.dueQueues(due) {
@@ -275,6 +277,9 @@ func (s *Store) removeSegment(g *segment) error {
 		return err
 	}
 	fault.Point("retention.dropped")
+	s.mapped.mu.Lock()
+	g.removed = true // nobody maps it any more, nor makes its index again
+	s.mapped.mu.Unlock()
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)

@@ -112,6 +112,8 @@ type Store struct {
 
 	files sync.Mutex // held while segment files are synced or closed
 
+	retention sync.Mutex // held while old messages are removed; before all others
+
 	healing  sync.Mutex // held while a damaged index is replaced; before mu
 	verified int64      // log position from which on this process has written or checked the log itself; set once, at the start
 
