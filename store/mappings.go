@@ -13,6 +13,9 @@ const maxMapped = 4096
 // unmapped is the number of pins of a segment without mappings.
 const unmapped = -1
 
+// errRemoved is what pinning a segment gives that retention has removed: nobody needs anything that was in it.
+var errRemoved = errors.New("the segment was removed")
+
 // mappings are the sealed segments that are mapped. Who reads one pins it; one that nobody has pinned may lose its mappings.
 //
 // Its lock comes before Store.mu.
@@ -61,6 +64,9 @@ func (s *Store) mapSealed(g *segment) (pinned bool, err error) {
 	defer s.mapped.mu.Unlock()
 	if g.pins.Load() != unmapped {
 		return false, nil
+	}
+	if g.removed {
+		return false, errRemoved
 	}
 	fresh, err := openSegment(s.fs, s.options.Dir, g.base, s.salt)
 	if isNotExist(err) {
@@ -160,7 +166,7 @@ func (s *Store) unmapRemoved(g *segment) {
 // gone is what a read of a queue gives whose segment could not be mapped: if retention has removed it meanwhile, the reader has to move on.
 func (q *Queue) gone(offset int64, err error) error {
 	var corrupt *CorruptError
-	if !errors.As(err, &corrupt) {
+	if !errors.As(err, &corrupt) && !errors.Is(err, errRemoved) {
 		return err
 	}
 	q.store.mu.Lock()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -157,6 +158,9 @@ func (q *Queue) nextRun(f *found, offset int64) (int64, error) {
 	q.store.mu.Unlock()
 	for _, g := range segments {
 		r, err := q.sealedRuns(g, false)
+		if errors.Is(err, errRemoved) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -199,7 +203,11 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 		probe, r := mid, runs{}
 		for ; probe < hi; probe++ {
 			var err error
-			if r, err = q.sealedRuns(f.segments[probe], hot); err != nil {
+			r, err = q.sealedRuns(f.segments[probe], hot)
+			if err != nil && errors.Is(err, errRemoved) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			if r.len() > 0 {
@@ -368,6 +376,9 @@ func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 	s.mu.Unlock()
 	for i := len(list) - 1; i >= 0; i-- {
 		r, err := q.sealedRuns(list[i], false)
+		if errors.Is(err, errRemoved) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -47,6 +47,8 @@ func (s *Store) janitor() {
 func (s *Store) Expire(now time.Time) error { return s.expire(now, func(Rules) bool { return true }) }
 
 func (s *Store) expire(now time.Time, due func(Rules) bool) error {
+	s.retention.Lock()
+	defer s.retention.Unlock()
 	var errs []error
 	moved := false
 	for _, list := range s.dueQueues(due) {
@@ -69,14 +71,19 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	return errors.Join(errs...)
 }
 
-// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, and when there is a new checkpoint since
-// the last look, because nothing behind the one before it may go.
+// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, and then again after each checkpoint until
+// all that was written before the move may go, because nothing behind the checkpoint before the last one may.
 func (s *Store) mayRemove(moved bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	moved = moved || s.looked != s.checkpointed
-	s.looked = s.checkpointed
-	return moved
+	if moved {
+		s.movedAt = s.appended
+	}
+	may := moved || s.looked != s.checkpointed && s.looked < s.movedAt
+	if may {
+		s.looked = s.checkpointed
+	}
+	return may
 }
 
 // dueQueues are the queues of the topics whose schedule is due, a list a topic. Most of the time there are none, which costs a look at
@@ -275,6 +282,9 @@ func (s *Store) removeSegment(g *segment) error {
 		return err
 	}
 	fault.Point("retention.dropped")
+	s.mapped.mu.Lock()
+	g.removed = true // nobody maps it any more, nor makes its index again
+	s.mapped.mu.Unlock()
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)

@@ -28,6 +28,7 @@ type segment struct {
 	data    []byte       // the bytes of the mapping
 	index   *sealedIndex // nil until sealed; guarded by Store.mu
 	sealed  bool         // it has an index file; guarded by Store.mu
+	removed bool         // retention removes its files, or has; guarded by mappings.mu
 	used    atomic.Bool  // read since somebody looked for mappings to drop
 	witness goOn         // a queue that needs the segment as long as its minimum is below; only for retention
 	runs    *memIndex    // while there is no index; guarded by Store.mu

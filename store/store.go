@@ -80,6 +80,7 @@ type Store struct {
 	// positions of the checkpoint before the last one, and of the last one
 	checkpointed, checkpointedNext int64
 	looked                         int64     // what checkpointed was when segments were last looked for that can go
+	movedAt                        int64     // end of the log when a minimum last moved
 	walking                        *snapshot // that is being taken
 	round                          uint32    // number of the last snapshot
 	failed                         error     // why the log takes no more writes
@@ -111,6 +112,8 @@ type Store struct {
 	flusherOff, workersOff sync.WaitGroup
 
 	files sync.Mutex // held while segment files are synced or closed
+
+	retention sync.Mutex // held while old messages are removed; before all others
 
 	healing  sync.Mutex // held while a damaged index is replaced; before mu
 	verified int64      // log position from which on this process has written or checked the log itself; set once, at the start

@@ -50,7 +50,11 @@ func (m *matrix) flatRun(t *target, sync string) error {
 		return fmt.Errorf("maximum rate: %s", g.Err)
 	}
 	seconds, spans := &windows{every: time.Second}, &windows{every: spanLength}
-	load.Rate, load.Duration, load.Windows = g.MsgsSec/2, m.flat, []*windows{seconds, spans}
+	rate := g.MsgsSec / 2
+	if m.flatRate > 0 {
+		rate = min(rate, m.flatRate)
+	}
+	load.Rate, load.Duration, load.Windows = rate, m.flat, []*windows{seconds, spans}
 	w := watchEvents(t.data, t.pid)
 	g = measured(t.name, "W9 half of it "+sync, 1, t.pid, "", func() (*loadStats, error) { return t.p.Produce(context.Background(), load) })
 	events := w.end()

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -41,11 +42,12 @@ type size struct {
 	queueLimit     time.Duration
 	syncs          []string // of W4
 	flatSyncs      []string // of W9
+	flatRate       float64  // largest rate of W9, 0 for none: a test's broker need not be hurried
 }
 
 var sizes = []size{
 	{mode: "smoke", rounds: 1, warmUp: 1, dur: 100 * time.Millisecond, maxBytes: 4 << 20, backlog: 4 << 20, crash: 4 << 20, catchUp: 4 << 20, growth: 10 << 20,
-		flat: 2500 * time.Millisecond, warmFor: 50 * time.Millisecond, queues: []int{1, 100}, queueLimit: 10 * time.Second, syncs: []string{"os"}, flatSyncs: []string{"os"}},
+		flat: 2500 * time.Millisecond, warmFor: 50 * time.Millisecond, queues: []int{1, 100}, queueLimit: 10 * time.Second, syncs: []string{"os"}, flatSyncs: []string{"os"}, flatRate: 10000},
 	{mode: "quick", rounds: 3, dur: time.Second, maxBytes: 256 << 20, backlog: 1 << 30, crash: 4 << 30, catchUp: 4 << 30, growth: 2 << 30,
 		flat: time.Minute, warmFor: 3 * time.Second, queues: []int{1, 10000, 50000}, queueLimit: 60 * time.Second, syncs: []string{"os", "fsync"}, flatSyncs: []string{"os"}},
 	{mode: "full", rounds: 5, dur: 2 * time.Second, maxBytes: 512 << 20, backlog: 2 << 30, crash: 4 << 30, catchUp: 4 << 30, growth: 8 << 30,
@@ -143,6 +145,11 @@ func cmdMatrix(args []string) error {
 
 // run does the chosen workloads. One that fails does not keep the others from running.
 func (m *matrix) run(chosen []string) error {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
+	defer close(interrupted)
+	defer signal.Stop(interrupted)
+	go m.killAllOn(interrupted)
 	var failed error
 	for i, w := range workloads {
 		if !slices.Contains(chosen, w.name) {
@@ -159,6 +166,22 @@ func (m *matrix) run(chosen []string) error {
 		fmt.Fprintf(os.Stderr, "== %s took %.0f s; about %.0f min left\n", w.name, time.Since(began).Seconds(), left/60)
 	}
 	return failed
+}
+
+// killAllOn leaves no broker behind when somebody interrupts a run. Whatever uses the targets ends with the process.
+func (m *matrix) killAllOn(interrupted <-chan os.Signal) {
+	if _, ok := <-interrupted; !ok {
+		return
+	}
+	for _, t := range m.targets {
+		if t.base != "" {
+			t.stop(false)
+		} else if pid := t.pid; pid != 0 {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	fmt.Fprintln(os.Stderr, "driver: interrupted, the brokers are stopped")
+	os.Exit(130)
 }
 
 func (m *matrix) stopAll() {
