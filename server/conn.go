@@ -292,11 +292,16 @@ func (c *conn) flush() {
 
 // write sends bytes to the peer. If that fails the socket is closed and gone has been called.
 func (c *conn) write(b []byte) {
-	if c.closed {
-		return
+	if !c.closed {
+		_, err := c.sock.Write(b)
+		c.wrote(len(b), err)
 	}
-	c.loop.Load().counts.bytesOut.Add(int64(len(b)))
-	if _, err := c.sock.Write(b); err == nil && !c.closed && c.sock.Buffered() > c.server.limits.Load().outbound {
+}
+
+// wrote looks at what became of bytes that were given to the socket.
+func (c *conn) wrote(n int, err error) {
+	c.loop.Load().counts.bytesOut.Add(int64(n))
+	if err == nil && !c.closed && c.sock.Buffered() > c.server.limits.Load().outbound {
 		c.slow("it does not read its answers")
 	}
 }

@@ -172,8 +172,12 @@ type mover interface {
 }
 
 func (s *gnetSocket) Write(p []byte) (int, error) { return s.gnet.Write(p) }
-func (s *gnetSocket) Buffered() int               { return s.gnet.OutboundBuffered() }
-func (s *gnetSocket) CloseWrite()                 { closeWrite(s.gnet.Fd()) }
+
+// writev is Write for several pieces.
+func (s *gnetSocket) writev(parts [][]byte) error { _, err := s.gnet.Writev(parts); return err }
+
+func (s *gnetSocket) Buffered() int { return s.gnet.OutboundBuffered() }
+func (s *gnetSocket) CloseWrite()   { closeWrite(s.gnet.Fd()) }
 
 // Close must be called on the loop, like everything else of a connection.
 func (s *gnetSocket) Close() { _ = s.gnet.EventLoop().Close(s.gnet) }

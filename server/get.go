@@ -61,89 +61,122 @@ func (c *conn) get(l *loop, r *protocol.Request) {
 
 // read answers a get from memory, or sees to it that it is answered later.
 func (c *conn) read(l *loop, g *getRequest) {
+	at, direct := len(l.out), false
 	var err error
-	l.out, err = c.server.appendRead(l.out, l.counts, g, true)
+	l.views, err = g.queue.Gather(l.views, g.offset, g.max, c.server.transfer(), true, func(views [][]byte, size int) {
+		l.out = protocol.AppendValueHeader(l.out, size, g.opaque)
+		if direct = size >= gatherSize && c.writeViews(l, views); !direct {
+			l.out = appendViews(l.out, views)
+		}
+		l.counts.hit(size)
+	})
 	switch {
 	case err == nil:
 		l.counts.durations[protocol.VerbGet].observe(time.Since(l.began), 1)
+		return
+	case direct: // a part of the answer may be on its way
+		c.end(err.Error())
+		return
+	}
+	l.out = l.out[:at]
+	switch {
 	case errors.Is(err, store.ErrCold):
 		l.counts.coldReads.Add(1)
 		request := *g
 		c.enqueue(l, g.opaque, func(buf []byte) []byte { return c.server.coldRead(buf, l.counts, &request) })
-	default: // store.ErrEnd of a long poll
+	case errors.Is(err, store.ErrEnd) && c.server.waits(g):
 		c.poll(l, g)
+	default:
+		l.out = c.server.appendNothing(l.out, l.counts, g, err)
 	}
 }
 
-// coldRead answers a get on a worker, where it may block.
+// transfer is the bound of one answer, in bytes: less than the configured one when little memory is left for answers.
+func (s *Server) transfer() int {
+	lim := s.limits.Load()
+	return min(lim.transfer, max(s.budget.share(lim), smallPiece))
+}
+
+// gatherSize is the answer that is worth a write call of its own, in bytes: it goes from the log to the socket without a copy in between.
+const gatherSize = 32 << 10
+
+// writeViews writes the answers that are ready and then bytes of the log, if the connection can do so now.
+func (c *conn) writeViews(l *loop, views [][]byte) bool {
+	sock, ok := c.sock.(*gnetSocket)
+	if !ok || c.closed || c.isDirty || sock.Buffered() > 0 {
+		return false
+	}
+	l.gather = append(append(l.gather[:0], l.out), views...)
+	n := len(l.out)
+	for _, v := range views {
+		n += len(v)
+	}
+	c.wrote(n, sock.writev(l.gather))
+	clear(l.gather)
+	l.out = l.out[:0]
+	return true
+}
+
+func appendViews(dst []byte, views [][]byte) []byte {
+	for _, v := range views {
+		dst = append(dst, v...)
+	}
+	return dst
+}
+
+// hit counts a get that is answered with messages.
+func (n *counters) hit(size int) {
+	n.hits.Add(1)
+	n.getBytes.Add(int64(size))
+}
+
+// coldRead appends the answer to a get, on a worker, where it may block.
 func (s *Server) coldRead(buf []byte, counts *counters, g *getRequest) []byte {
-	g.deadline = time.Time{}
-	buf, err := s.appendRead(buf, counts, g, false)
+	at := len(buf)
+	_, err := g.queue.Gather(nil, g.offset, g.max, s.transfer(), false, func(views [][]byte, size int) {
+		buf = appendViews(protocol.AppendValueHeader(buf, size, g.opaque), views)
+		counts.hit(size)
+	})
 	if err != nil {
-		status, text := s.onWire(err)
-		return protocol.AppendResult(buf, status, g.opaque, text)
+		return s.appendNothing(buf[:at], counts, g, err)
 	}
 	counts.durations[protocol.VerbGet].observe(time.Since(g.began), 1)
 	return buf
 }
 
-// appendRead appends the answer to a get. With an error it has appended nothing: store.ErrCold if hot is set and the bytes may have to come
-// from disk, store.ErrEnd if there is nothing yet and the get wants to wait.
-func (s *Server) appendRead(dst []byte, counts *counters, g *getRequest, hot bool) ([]byte, error) {
-	lim := s.limits.Load()
-	limit := min(lim.transfer, max(s.budget.share(lim), smallPiece))
-	at := len(dst)
-	dst = protocol.AppendValueHeader(dst, min(g.max, limit), g.opaque) // as long as it can be; made right below
-	body := len(dst)
-	out, err := g.queue.Read(dst, g.offset, g.max, limit, hot)
-	if err == nil {
-		counts.hits.Add(1)
-		counts.getBytes.Add(int64(len(out) - body))
-		return fixHeader(out, at, body, g.opaque), nil
-	}
-	dst = dst[:at]
+// beyond says whether a get asks for more than there is and is to be told so.
+func (s *Server) beyond(g *getRequest) (end int64, is bool) {
+	end = g.queue.Stat().End
+	return end, g.offset > end && s.config().UpdateConsumerOffsets
+}
+
+// waits says whether a get at the end of its partition is answered only when there is something.
+func (s *Server) waits(g *getRequest) bool {
+	_, beyond := s.beyond(g)
+	return !beyond && !g.deadline.IsZero()
+}
+
+// appendNothing appends the answer to a get that finds no messages.
+func (s *Server) appendNothing(dst []byte, counts *counters, g *getRequest, err error) []byte {
 	var moved *store.MovedError
 	switch {
 	case errors.Is(err, store.ErrEnd):
-		if end := g.queue.Stat().End; g.offset > end && s.config().UpdateConsumerOffsets {
+		if end, beyond := s.beyond(g); beyond {
 			counts.moved.Add(1)
-			return appendMoved(dst, g.opaque, end), nil
-		}
-		if !g.deadline.IsZero() {
-			return dst, store.ErrEnd
+			return appendMoved(dst, g.opaque, end)
 		}
 		counts.missed(g.topic)
-		return protocol.AppendResult(dst, protocol.StatusNotFound, g.opaque, fmt.Sprintf("Could not find message at position %d", g.offset)), nil
+		return protocol.AppendResult(dst, protocol.StatusNotFound, g.opaque, fmt.Sprintf("Could not find message at position %d", g.offset))
 	case errors.As(err, &moved):
 		counts.moved.Add(1)
-		return appendMoved(dst, g.opaque, moved.Offset), nil
-	case hot && errors.Is(err, store.ErrCold):
-		return dst, store.ErrCold
+		return appendMoved(dst, g.opaque, moved.Offset)
 	}
 	status, text := s.onWire(err)
-	return protocol.AppendResult(dst, status, g.opaque, text), nil
+	return protocol.AppendResult(dst, status, g.opaque, text)
 }
 
 func appendMoved(dst []byte, opaque int32, offset int64) []byte {
 	return protocol.AppendResult(dst, protocol.StatusMoved, opaque, strconv.FormatInt(offset, 10))
-}
-
-// fixHeader writes the header again, now that the length is known. The body moves only if the number has another count of digits, which it
-// has not when the answer is as large as it may be: so a large body is not copied again.
-func fixHeader(out []byte, at, body int, opaque int32) []byte {
-	var buf [64]byte
-	header := protocol.AppendValueHeader(buf[:0], len(out)-body, opaque)
-	n := len(out) - body
-	switch begin := at + len(header); {
-	case begin < body:
-		copy(out[begin:], out[body:])
-		out = out[:begin+n]
-	case begin > body:
-		out = append(out, buf[:begin-body]...)
-		copy(out[begin:], out[body:body+n])
-	}
-	copy(out[at:], header)
-	return out
 }
 
 // missed counts a get that found nothing.

@@ -43,6 +43,8 @@ type loop struct {
 	out     []byte    // answers that are ready
 	began   time.Time // when the pass began
 	join    []byte    // the rest of the last read and this one
+	views   [][]byte  // of the log, while they are an answer
+	gather  [][]byte  // what is written with one call
 
 	// The puts that are collected. Those of all connections that an event loop finds readable at once are appended together.
 	batch      store.Batch

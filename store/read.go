@@ -19,6 +19,7 @@ type found struct {
 	segments []*segment
 	inMemory *memIndex // what the list is of, pinned: this one or the next
 	inFile   *segment
+	segment  *segment // what is read, pinned
 }
 
 // unpin lets go of what was found.
@@ -29,30 +30,51 @@ func (f *found) unpin() {
 	if f.inFile != nil {
 		f.inFile.unpin()
 	}
-	f.inMemory, f.inFile = nil, nil
+	if f.segment != nil {
+		f.segment.unpin()
+	}
+	f.inMemory, f.inFile, f.segment = nil, nil, nil
 }
 
-// Read appends to dst the stored records from offset on, at most max bytes and at most limit, except that a first record larger than
-// limit is given whole if max has room for it. The bytes are cut anywhere, and end with the segment. dst belongs to the caller.
+// Gather finds the stored records from offset on, at most max bytes and at most limit, except that a first record larger than limit is given
+// whole if max has room for it. The bytes are cut anywhere, and end with the segment. use gets them as views of the log, in order, with their
+// size in bytes; they are valid until it returns. parts is memory for the views, the caller's, and comes back to be used again.
 //
 // offset math.MaxInt64 asks for the end and always gets a *MovedError. Other errors: *MovedError for an offset before the minimum, in
 // a gap or inside a record; ErrEnd; ErrCold if hot is set and the bytes may have to come from disk; *CorruptError. With hot unset it may block.
-func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []byte, err error) {
+// After an error use was not called, or did not return because the bytes could not be read: the file was cut by somebody else, or the disk fails.
+func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
 	s := q.store
 	f, err := q.find(offset, hot)
 	defer f.unpin()
 	if err != nil {
-		return dst, err
+		return parts, err
 	}
 	var at int64
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
 	defer s.catchFault(&at, &err)
-	out, err = f.copy(s, dst, offset, max, limit, hot, &at)
+	kept, size, err := f.gather(s, parts[:0], offset, max, limit, hot, &at)
 	if err != nil {
-		err = q.gone(offset, err)
+		return kept, q.gone(offset, err)
 	}
-	return out, err
+	use(kept, size)
+	clear(kept)
+	return kept, nil
+}
+
+// Read appends to dst what Gather finds. dst belongs to the caller.
+func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []byte, err error) {
+	out = dst
+	_, err = q.Gather(nil, offset, max, limit, hot, func(parts [][]byte, _ int) {
+		for _, p := range parts {
+			out = append(out, p...)
+		}
+	})
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
 }
 
 // catchFault turns a fault on a mapping (the file was cut by somebody else, or the disk fails) into an error.
@@ -268,78 +290,67 @@ func (q *Queue) sealedRuns(g *segment, hot bool) (r runs, err error) {
 	return index.lookup(q.id)
 }
 
-// copy appends the bytes of an answer. at is kept at the log position that is being read.
-func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot bool, at *int64) ([]byte, error) {
+// gather appends the views of an answer. They lie in one segment, which stays pinned. at is kept at the log position that is being read.
+func (f *found) gather(s *Store, parts [][]byte, offset int64, max, limit int, hot bool, at *int64) (_ [][]byte, size int, err error) {
 	budget := min(max, limit)
-	keep := len(dst)
-	var seg *segment
-	defer func() {
-		if seg != nil {
-			seg.unpin()
-		}
-	}()
-	for i := f.n; i < f.runs.len() && budget > 0; i++ {
+	for i := f.n; i < f.runs.len() && size < budget; i++ {
 		e := f.runs.at(i)
 		if e.logical >= f.end || (i > f.n && e.logical != offset) {
 			break
 		}
-		if e.pos < f.floor && hot {
-			if i > f.n {
-				break
+		if i == f.n {
+			if hot && e.pos < f.floor {
+				return parts, 0, ErrCold
 			}
-			return dst, ErrCold
-		}
-		if seg == nil || e.pos < seg.base || e.pos >= seg.limit {
-			next := findSegment(f.segments, e.pos)
-			if next == nil {
-				return f.damaged(s, dst, keep, e.pos, "the segment is missing, or ends before it")
+			if err := f.pinSegment(s, e.pos, hot); err != nil {
+				return parts, 0, err
 			}
-			if err := s.pin(next, hot); err != nil {
-				if i > f.n {
-					break
-				}
-				return dst[:keep], err
+			if !hot && f.segment.mapping != nil {
+				f.segment.mapping.Advise(e.pos-f.segment.base, int64(min(budget, maxAdvise)))
 			}
-			if seg != nil {
-				seg.unpin()
-			}
-			if seg = next; !hot && seg.mapping != nil {
-				seg.mapping.Advise(e.pos-seg.base, int64(min(budget, maxAdvise)))
-			}
+		} else if hot && e.pos < f.floor || e.pos < f.segment.base || e.pos >= f.segment.limit {
+			break
 		}
 		*at = e.pos
-		if reason := seg.checkRun(f.queue, e, !hot); reason != "" {
-			return f.damaged(s, dst, keep, e.pos, reason)
+		if reason := f.segment.checkRun(f.queue, e, !hot); reason != "" {
+			if i > f.n {
+				break // what is sound before it comes first
+			}
+			return parts, 0, s.corruptAt(e.pos-frameHeader, reason)
 		}
-		run := seg.bytes(e.pos)[:e.bytes]
+		run := f.segment.bytes(e.pos)[:e.bytes]
 		if i == f.n {
-			skip, size, err := recordAt(run, e.logical, offset)
+			skip, first, err := recordAt(run, e.logical, offset)
 			if err != nil {
-				return dst, err
+				return parts, 0, err
 			}
 			run = run[skip:]
-			if size > int64(budget) && size <= int64(max) {
-				budget = int(size)
+			if first > int64(budget) && first <= int64(max) {
+				budget = int(first)
 			}
 		}
-		n := min(len(run), budget)
-		dst = append(dst, run[:n]...)
-		budget -= n
+		run = run[:min(len(run), budget-size)]
+		parts, size = append(parts, run), size+len(run)
 		offset = e.logical + int64(e.bytes)
 	}
-	return dst, nil
+	return parts, size, nil
+}
+
+// pinSegment pins the segment that holds a log position.
+func (f *found) pinSegment(s *Store, pos int64, hot bool) error {
+	seg := findSegment(f.segments, pos)
+	if seg == nil {
+		return s.corruptAt(pos-frameHeader, "the segment is missing, or ends before it")
+	}
+	if err := s.pin(seg, hot); err != nil {
+		return err
+	}
+	f.segment = seg
+	return nil
 }
 
 // maxAdvise bounds the read-ahead of one cold read, in bytes.
 const maxAdvise = 4 << 20
-
-// damaged gives what was sound before a bad run, or the error if there is nothing.
-func (f *found) damaged(s *Store, dst []byte, keep int, pos int64, reason string) ([]byte, error) {
-	if len(dst) > keep {
-		return dst, nil
-	}
-	return dst, s.corruptAt(pos-frameHeader, reason)
-}
 
 // recordAt finds the record that begins at offset in a run that begins at logical, and its size. An offset inside a record is moved to its start.
 func recordAt(run []byte, logical, offset int64) (skip, size int64, err error) {
