@@ -15,10 +15,15 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
 
-// slowReader asks for a lot and reads a byte a second, and comes back when it is closed, until over is closed.
+// slowReader is a slow reader of the topic big.
 func slowReader(addr string, over <-chan struct{}, begun *sync.WaitGroup) {
+	slowReaderOf("big", addr, over, begun)
+}
+
+// slowReaderOf asks for a lot and reads a byte a second, and comes back when it is closed, until over is closed.
+func slowReaderOf(topic, addr string, over <-chan struct{}, begun *sync.WaitGroup) {
 	first := true
-	gets := strings.Repeat("get big g 0 0 1048576 1\r\n", 64)
+	gets := strings.Repeat("get "+topic+" g 0 0 1048576 1\r\n", 64)
 	for {
 		nc, err := net.DialTimeout("tcp", addr, patience)
 		if err == nil {
