@@ -135,7 +135,7 @@ func mutate(rng *rand.Rand, session []byte, other []byte) []byte {
 		case 1:
 			b = slices.Delete(b, at, at+1+rng.IntN(len(b)-at))
 		case 2:
-			b = slices.Insert(b, at, "\r\n 0-9\x00\xff,:"[rng.IntN(11)])
+			b = slices.Insert(b, at, "\r\n 0-9\x00\xff,:"[rng.IntN(10)])
 		case 3:
 			b = slices.Insert(b, at, b[at:at+rng.IntN(len(b)-at)]...)
 		case 4:
@@ -167,7 +167,8 @@ func TestSessions(t *testing.T) {
 	if len(golden) < 40 {
 		t.Fatalf("only %d of %d vectors are sessions", len(golden), len(vectors))
 	}
-	b := process.Start(t, process.Options{Config: "[system]\nbrokerId=7\n[topic=cv-*]\n[topic=witness]\n"})
+	// With group commit a get may see more or less of what its own connection has just put; so the sessions do without. The witnesses have it.
+	b := process.Start(t, process.Options{Config: "[system]\nbrokerId=7\nunflushThreshold=1000\n[topic=cv-*]\n[topic=witness]\nunflushThreshold=0\n"})
 	fill(t, b.Addr, "witness", 1, 100)
 	p := &player{addr: b.Addr}
 
