@@ -92,12 +92,12 @@ func (f *flood) knock(addr string, over <-chan struct{}) {
 // Test 21: more connections than there may be, and then fewer file descriptors than are open. Who is connected is served, who comes is
 // told why not, and when there is room again everybody comes in.
 func TestConnectionFlood(t *testing.T) {
-	files := chaos.Pick(500, 6000)
+	files := chaos.Pick(400, 6000)
 	b := process.Start(t, process.Options{Under: []string{"prlimit", fmt.Sprintf("--nofile=%d:%d", files, files)}})
 	fill(t, b.Addr, "small", 1, 100)
 	old := newProber(t, b.Addr, "small", 4)
-	old.measure(t, time.Second) // warm
-	calm := old.measure(t, chaos.Pick(2*time.Second, 10*time.Second))
+	old.measure(t, 300*time.Millisecond) // warm
+	calm := old.measure(t, chaos.Pick(time.Second, 10*time.Second))
 
 	// To the bound and beyond it.
 	f := &flood{}

@@ -143,7 +143,7 @@ func TestLittleMemory(t *testing.T) {
 					return
 				default:
 				}
-				err := c.send(fmt.Sprintf("get %s g 0 %d 1048576 2000 1\r\n", topic, offset))
+				err := c.send(fmt.Sprintf("get %s g 0 %d 1048576 500 1\r\n", topic, offset))
 				a, rerr := c.read()
 				if err != nil || rerr != nil || a.code != 200 && a.code != 404 {
 					t.Errorf("get from %s: %d %.200q, %v, %v", topic, a.code, a.body, err, rerr)
@@ -155,7 +155,7 @@ func TestLittleMemory(t *testing.T) {
 			}
 		})
 	}
-	length := chaos.Pick(6*time.Second, 50*time.Second)
+	length := chaos.Pick(4*time.Second, 50*time.Second)
 	var begun sync.WaitGroup
 	begun.Add(20)
 	fill(t, b.Addr, "written", 1, 10)

@@ -25,6 +25,12 @@ import (
 // placeholder stands for the name of a run in a session; no mutation touches it, and each play puts a new name of the same length there.
 const placeholder = "qzqzqzqz"
 
+// asksForTheEnd says that answers depend on how far the log is flushed, which the first put to a partition has to wait for in any case: they
+// differ with the time that passes between two commands.
+func asksForTheEnd(session []byte) bool {
+	return bytes.Contains(session, []byte("offset ")) || bytes.Contains(session, []byte("9223372036854775807"))
+}
+
 // A player plays sessions against a broker and makes answers of two plays comparable.
 type player struct {
 	addr  string
@@ -97,6 +103,9 @@ func comparable(a answer) string {
 			return fmt.Sprintf("200 %d: id %s %s", a.opaque, words[1], words[2])
 		}
 	}
+	if a.code != 200 && a.code != 301 {
+		return fmt.Sprintf("%d %d: %d bytes", a.code, a.opaque, len(body)) // which may hold a part of the run's name
+	}
 	return fmt.Sprintf("%d %d: %q", a.code, a.opaque, body)
 }
 
@@ -160,7 +169,7 @@ func TestSessions(t *testing.T) {
 	}
 	var golden [][]byte
 	for _, v := range vectors {
-		if session, ok := v.Session(placeholder); ok && len(session) < 4<<10 {
+		if session, ok := v.Session(placeholder); ok && len(session) < 4<<10 && !asksForTheEnd(session) {
 			golden = append(golden, session)
 		}
 	}
@@ -201,7 +210,7 @@ func TestSessions(t *testing.T) {
 		})
 	}
 	rng := rand.New(rand.NewPCG(seed, 0))
-	stop := time.Now().Add(chaos.Pick(8*time.Second, 90*time.Second))
+	stop := time.Now().Add(chaos.Pick(5*time.Second, 90*time.Second))
 	step := chaos.Pick(9, 1) // the short form takes every ninth place, another one each time
 	for i, session := range golden {
 		for cut := 1 + (i+int(seed%9))%step; cut < len(session); cut += step {

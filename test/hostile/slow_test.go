@@ -68,12 +68,12 @@ func TestSlowConsumers(t *testing.T) {
 	fill(t, b.Addr, "big", 4<<20/message, message)
 	fill(t, b.Addr, "small", 1, 100)
 	p := newProber(t, b.Addr, "small", 4)
-	p.measure(t, time.Second) // warm
+	p.measure(t, 300*time.Millisecond) // warm
 	_, before := b.Memory(t)
 	memory := watchMemory(t, b)
 	var without, with, without99, with99 []time.Duration
 	for range chaos.Pick(1, 6) {
-		calm := p.measure(t, chaos.Pick(2*time.Second, 6*time.Second))
+		calm := p.measure(t, chaos.Pick(time.Second, 6*time.Second))
 		over := make(chan struct{})
 		var begun, all sync.WaitGroup
 		begun.Add(readers)

@@ -79,8 +79,9 @@ func (s *swarm) cut(t *testing.T, drip bool) (took time.Duration, told string) {
 // Test 22: half commands for ever, by the hundred. Each kind is cut by a limit or a timer, and what one holds until then is small.
 func TestSlowloris(t *testing.T) {
 	const bound = 32 << 20
+	patient := chaos.Pick("400ms", "2s")
 	b := process.Start(t, process.Options{Args: []string{
-		"--set", "partialCommandTimeout=2s", "--set", "firstCommandTimeout=2s", "--set", fmt.Sprintf("maxBufferedBytes=%d", bound),
+		"--set", "partialCommandTimeout=" + patient, "--set", "firstCommandTimeout=" + patient, "--set", fmt.Sprintf("maxBufferedBytes=%d", bound),
 	}})
 	fill(t, b.Addr, "small", 1, 100)
 	p := newProber(t, b.Addr, "small", 2)
