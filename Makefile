@@ -12,11 +12,22 @@ BENCHCOUNT ?= 1
 KILLS      ?= 200
 MEGABYTES  ?= 200
 
+# What `make bench-peers` measures (test/peers/bench.sh explains each), and where the peers are installed.
+MODE       ?= quick
+PEERS      ?=
+WORKLOADS  ?=
+ROUNDS     ?=
+PHYS       ?= 1
+PLAN       ?=
+ROOT       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/metaq-peers
+OUT        ?=
+DOC        ?= docs/performance.md
+
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet fmt-check lint race fuzz bench cover kill9 ship-logs clean
+.PHONY: help build run test check vet fmt-check lint race fuzz bench bench-peers report-peers cover kill9 ship-logs clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## one static binary at bin/metaq
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/metaq ./tools/metaq
@@ -26,6 +37,7 @@ run: build ## start a broker in the foreground, on the defaults
 
 test: check ## format, vet, lint and all tests
 	$(GO) test ./...
+	cd test/peers && $(GO) test ./...
 
 check: fmt-check vet lint
 
@@ -34,11 +46,13 @@ fmt-check:
 
 vet:
 	$(GO) vet ./...
+	cd test/peers && $(GO) vet ./...
 	GOOS=darwin $(GO) build ./client ./protocol ./tools/metaq
 	GOOS=windows $(GO) build ./client ./protocol ./tools/metaq
 
 lint: ## staticcheck, at the version this file names
 	$(GO) run $(STATICCHECK) ./...
+	cd test/peers && $(GO) run $(STATICCHECK) ./...
 
 race: ## all tests with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -53,6 +67,14 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 
 bench: ## the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./...
+
+bench-peers: build ## docs/performance.md: ours beside other brokers; MODE=quick (40 min) or full, PEERS, WORKLOADS, ROUNDS; PLAN=1 estimates
+	@ROOT='$(ROOT)' MODE='$(MODE)' PEERS='$(PEERS)' WORKLOADS='$(WORKLOADS)' ROUNDS='$(ROUNDS)' PHYS='$(PHYS)' PLAN='$(PLAN)' OUT='$(OUT)' DOC='$(DOC)' \
+		./test/peers/bench.sh
+
+report-peers: ## render DOC (docs/performance.md) again from OUT, result files separated by commas
+	cd test/peers && CGO_ENABLED=0 $(GO) build -o ../../bin/ ./driver
+	./bin/driver report --in '$(OUT)' --doc '$(DOC)' --tried docs/performance.d $(if $(wildcard $(ROOT)/phys.json),--phys '$(ROOT)/phys.json')
 
 cover: ## test coverage, by function and as cover.html
 	$(GO) test -coverprofile=cover.out ./...

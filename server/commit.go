@@ -17,7 +17,6 @@ Example, to paste:
   committed greetings me 0`}
 
 func (c *conn) commitOffset(l *loop, r *protocol.Request) {
-	l.commit(c)
 	group, err := protocol.ParseGroup(string(r.Group))
 	if err != nil {
 		c.answer(protocol.StatusBadRequest, r.Opaque, err.Error())

@@ -36,6 +36,7 @@ type conn struct {
 
 	rest []byte // input that is not parsed yet: the beginning of a command, or what came while paused
 
+	collected   int    // puts that are in the loop's batch
 	waitingPuts int    // puts whose answers wait for a flush
 	waiting     int    // other commands that are not answered yet
 	owed        int    // bytes of answers that wait for a flush
@@ -97,6 +98,7 @@ func (c *conn) keep(b []byte) {
 	if len(c.rest) <= lim.input && (len(c.rest) <= freeShare || !c.server.budget.spent(lim)) {
 		return
 	}
+	c.commit()
 	if m, ok := c.sock.(mover); ok && c.sock.Buffered() == 0 && m.move() {
 		return // its own goroutine reads nothing while the connection is paused
 	}
@@ -143,13 +145,13 @@ func (c *conn) drain() {
 
 // unanswered says that commands wait for something that surely comes.
 func (c *conn) unanswered() bool {
-	return !c.shut && (c.waitingPuts > 0 || c.waiting > len(c.polls) || c.paused)
+	return !c.shut && (c.collected > 0 || c.waitingPuts > 0 || c.waiting > len(c.polls) || c.paused)
 }
 
 // congested says that the answers waiting for this peer have reached the bound.
 func (c *conn) congested() bool {
 	lim := c.server.limits.Load()
-	if c.waitingPuts >= lim.inFlight {
+	if c.collected+c.waitingPuts >= lim.inFlight {
 		return true
 	}
 	waits := c.sock.Buffered() + c.owed
@@ -167,13 +169,14 @@ func (c *conn) pass(b []byte) (left []byte) {
 		if r := recover(); r != nil {
 			c.panicked(l.request.Verb, l.request.Opaque, r)
 		}
+		l.passing = nil
 	}()
+	l.passing = c
 	c.paused = false
 	limits := c.server.limits.Load()
 	used := 0
 	for used < len(b) && !c.closed && !c.ending {
 		if len(l.out) >= flushSize {
-			l.commit(c)
 			c.flush()
 			if !c.closed && !c.congested() {
 				c.yield()
@@ -181,8 +184,11 @@ func (c *conn) pass(b []byte) (left []byte) {
 			}
 		}
 		if c.congested() {
-			c.pause()
-			break
+			c.commit() // its puts may be answered at once
+			if c.flush(); c.congested() {
+				c.pause()
+				break
+			}
 		}
 		n, err := limits.parse.Parse(b[used:], &l.request)
 		if err != nil {
@@ -198,7 +204,7 @@ func (c *conn) pass(b []byte) (left []byte) {
 			c.dispatch(l, &l.request)
 		}
 	}
-	l.commit(c)
+	l.commitSoon()
 	c.flush()
 	switch {
 	case c.ending || c.closed:
@@ -268,8 +274,8 @@ func (t connTask) run(l *loop) {
 // answer appends an answer that goes out at the end of the pass. What was collected before is appended to the log first, so that the
 // order of answers is the order of the commands.
 func (c *conn) answer(status protocol.Status, opaque int32, text string) {
+	c.commit()
 	l := c.loop.Load()
-	l.commit(c)
 	l.out = protocol.AppendResult(l.out, status, opaque, text)
 }
 
@@ -292,6 +298,15 @@ func (c *conn) write(b []byte) {
 	c.loop.Load().counts.bytesOut.Add(int64(len(b)))
 	if _, err := c.sock.Write(b); err == nil && !c.closed && c.sock.Buffered() > c.server.limits.Load().outbound {
 		c.slow("it does not read its answers")
+	}
+}
+
+// send sends answers outside of a pass of the connection, behind those that sendLate was given.
+func (c *conn) send(b []byte) {
+	if c.isDirty {
+		c.sendLate(b)
+	} else {
+		c.write(b)
 	}
 }
 
@@ -334,7 +349,7 @@ func (c *conn) writeDue() {
 // finish ends a connection that takes no more commands once every answer is out: the peer gets the end of the stream behind the last answer,
 // and some time to close first, because closing a socket with unread input makes TCP throw away what the peer has not read.
 func (c *conn) finish() {
-	if !c.ending || c.closed || c.shut || c.waiting > 0 || c.waitingPuts > 0 || c.isDirty || c.sock.Buffered() > 0 {
+	if !c.ending || c.closed || c.shut || c.waiting > 0 || c.collected > 0 || c.waitingPuts > 0 || c.isDirty || c.sock.Buffered() > 0 {
 		return
 	}
 	c.shut = true

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/metaq/metaq/protocol"
@@ -13,6 +14,9 @@ const internalError = "internal error; the broker's log has the cause"
 // dispatch runs one command. The request and its views are valid until it returns.
 func (c *conn) dispatch(l *loop, r *protocol.Request) {
 	l.counts.requests[r.Verb].Add(1)
+	if r.Verb != protocol.VerbPut {
+		c.commit() // what was put before the command on its connection comes before it
+	}
 	switch r.Verb {
 	case protocol.VerbPut:
 		c.put(l, r)
@@ -52,23 +56,18 @@ func (c *conn) dispatch(l *loop, r *protocol.Request) {
 	}
 }
 
-// panicked ends a connection whose command has panicked: the command and the puts that were collected with it are answered, the log has
+// panicked ends a connection whose command has panicked: the command and the puts that were collected before it are answered, the log has
 // the stack, and every other connection goes on.
 func (c *conn) panicked(verb protocol.Verb, opaque int32, cause any) {
 	l := c.loop.Load()
 	l.counts.panics.Add(1)
 	c.server.log.Error().Str("panic", fmt.Sprint(cause)).Stringer("command", verb).Stringer("peer", c.remote).
 		Bytes("stack", debug.Stack()).Msg("a command panicked, its connection is closed")
-	answered := false
-	for _, p := range l.puts {
-		answered = answered || p.opaque == opaque
-		l.out = protocol.AppendResult(l.out, protocol.StatusError, p.opaque, internalError)
-	}
-	if verb != protocol.VerbPut || !answered {
+	answered := verb == protocol.VerbPut && slices.ContainsFunc(l.puts, func(p pendingPut) bool { return p.conn == c && p.opaque == opaque })
+	l.dropPuts(protocol.StatusError, internalError)
+	if !answered {
 		l.out = protocol.AppendResult(l.out, protocol.StatusError, opaque, internalError)
 	}
-	l.tally.drop()
-	l.resetBatch()
 	c.ending = true
 	c.flush()
 }

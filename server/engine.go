@@ -30,7 +30,7 @@ type engine struct {
 
 func newEngine(s *Server) (*engine, error) {
 	e := &engine{server: s, loops: map[gnet.EventLoop]*loop{}}
-	client, err := gnet.NewClient(e, gnet.WithNumEventLoop(runtime.GOMAXPROCS(0)), gnet.WithTicker(true),
+	client, err := gnet.NewClient(e, gnet.WithNumEventLoop(max(1, runtime.GOMAXPROCS(0)/2)), gnet.WithTicker(true),
 		gnet.WithReadBufferCap(readBuffer), gnet.WithWriteBufferCap(readBuffer), gnet.WithLogger(gnetLog{s.log}))
 	if err != nil {
 		return nil, fmt.Errorf("event loops: %w", err)
@@ -81,6 +81,7 @@ func (e *engine) loopOf(ev gnet.EventLoop) *loop {
 	l := e.loops[ev]
 	if l == nil {
 		l = e.server.newLoop(len(e.loops))
+		l.shared = true
 		run := gnet.RunnableFunc(func(context.Context) error { l.drain(); return nil })
 		l.wake = func() { _ = ev.Execute(context.Background(), run) } // it fails only when the engine has stopped
 		e.loops[ev] = l
@@ -134,6 +135,7 @@ func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 		return gnet.None
 	}
 	sock := c.sock.(*gnetSocket)
+	c.commit()
 	if sock.moved == nil && errors.Is(err, io.EOF) && c.unanswered() && g.OutboundBuffered() == 0 {
 		// The peer has closed its half only, as `nc -N` does: it still wants the answers.
 		c.eof = true

@@ -31,7 +31,6 @@ type getRequest struct {
 }
 
 func (c *conn) get(l *loop, r *protocol.Request) {
-	l.commit(c)
 	l.counts.gets.Add(1)
 	t := c.lookup(r.Topic)
 	if t != nil {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +26,7 @@ type loop struct {
 	server *Server
 	counts *counters
 	wake   func() // has drain called on the loop soon; called with mu held, so never after close
+	shared bool   // it serves several connections
 
 	mu     sync.Mutex
 	tasks  []task // guarded by mu
@@ -35,13 +38,18 @@ type loop struct {
 	sweep int     // where the next sweep goes on
 
 	// One pass over the input of one connection. All of it is empty between passes.
+	passing *conn
 	request protocol.Request
-	batch   store.Batch
-	puts    []pendingPut // what the batch holds, in order
-	tally   topicTally   // counts of puts that are not in their topic yet
-	out     []byte       // answers that are ready
-	began   time.Time    // when the pass began
-	join    []byte       // the rest of the last read and this one
+	out     []byte    // answers that are ready
+	began   time.Time // when the pass began
+	join    []byte    // the rest of the last read and this one
+
+	// The puts that are collected. Those of all connections that an event loop finds readable at once are appended together.
+	batch      store.Batch
+	puts       []pendingPut // what the batch holds, in order
+	tally      topicTally   // counts of puts that are not in their topic yet
+	collecting time.Time    // when the first of them came
+	answers    []byte       // to one connection, while they are made
 
 	acks  []*ackWait // to be used again
 	turns []*conn    // connections whose pass goes on later
@@ -66,6 +74,45 @@ func (l *loop) post(t task) {
 	}
 }
 
+// commitSoon has the puts that were collected appended once all connections that are readable now have had their pass: that saves a
+// write and a turn of the log's lock for each of them.
+func (l *loop) commitSoon() {
+	if len(l.puts) == 0 {
+		return
+	}
+	if l.shared && len(l.conns) > 1 && l.batch.Size() < eagerSize && l.askDrain() {
+		return
+	}
+	l.commit()
+}
+
+// eagerSize is when waiting for more puts gains nothing any more, in bytes of the batch: a write call is cheap beside that, and the
+// processor's cache still holds it.
+const eagerSize = 48 << 10
+
+// commitCollected appends the puts that were collected, outside of a pass. A panic costs no more than these.
+func (l *loop) commitCollected() {
+	defer func() {
+		if r := recover(); r != nil {
+			l.counts.panics.Add(1)
+			l.server.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("appending puts panicked")
+			l.dropPuts(protocol.StatusError, internalError)
+		}
+	}()
+	l.commit()
+}
+
+// askDrain has drain called soon; false if the loop is closed.
+func (l *loop) askDrain() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && !l.asked {
+		l.asked = true
+		l.wake()
+	}
+	return !l.closed
+}
+
 // close makes the loop deaf: gnet's poller must not be woken once its descriptors may belong to somebody else.
 func (l *loop) close() {
 	l.mu.Lock()
@@ -74,8 +121,9 @@ func (l *loop) close() {
 	l.tasks = nil
 }
 
-// drain runs what was posted, then writes all answers that became due, one write a connection.
+// drain appends the puts that were collected, runs what was posted, then writes answers that became due, one write a connection.
 func (l *loop) drain() {
+	l.commitCollected()
 	l.mu.Lock()
 	tasks := l.tasks
 	l.tasks, l.spare = l.spare[:0], nil
@@ -86,12 +134,19 @@ func (l *loop) drain() {
 		tasks[i] = nil
 	}
 	l.spare = tasks[:0]
-	for i, c := range l.dirty {
-		l.dirty[i] = nil
+	n := min(len(l.dirty), drainWrites)
+	for _, c := range l.dirty[:n] {
 		c.writeDue()
 	}
-	l.dirty = l.dirty[:0]
+	l.dirty = slices.Delete(l.dirty, 0, n)
+	if len(l.dirty) > 0 {
+		l.askDrain()
+	}
 }
+
+// drainWrites bounds the connections that one drain writes to. Peers that all wait for the same flush are answered in turns then: what the first
+// ones send next is appended, and its flush begins, while the others get their answers. Otherwise disk and network would take turns.
+const drainWrites = 8
 
 // add makes a connection part of the loop.
 func (l *loop) add(c *conn) {

@@ -56,6 +56,8 @@ var (
 	descPoisoned     = desc("partition_poisoned", "1 if the log takes no more writes after a failed one.")
 	descUnflushed    = desc("unflushed_bytes", "Bytes of the log that are not flushed yet.")
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
+	descStuck        = desc("retention_stuck_partitions", "Partitions whose old messages could not be removed at the last try.")
+	descArchiveBad   = desc("archive_damaged_total", "Damaged places that an archive went around.")
 	descReload       = desc("config_reload_success", "1 if the last reload of the configuration was taken, 0 if the file had a mistake.")
 	descReloadTime   = desc("config_reload_success_timestamp_seconds", "When a configuration was last taken, that of the start included.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
@@ -161,6 +163,8 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 	out <- gauge(descQueues, float64(st.Queues))
 	out <- gauge(descUnflushed, float64(st.Appended-st.Flushed))
 	out <- gauge(descTorn, float64(st.TornBytes))
+	out <- gauge(descStuck, float64(st.RetentionStuck))
+	out <- counter(descArchiveBad, st.ArchivedDamaged)
 	poisoned := 0.0
 	if st.Failed != nil {
 		poisoned = 1
@@ -173,19 +177,19 @@ const otherTopics = "(other)"
 
 func (k collector) collectTopics(out chan<- prometheus.Metric) {
 	s := k.server
-	var others, partitions int64
+	var others int64
+	partitions := 0
 	for i, t := range s.catalog.all() {
 		if i >= metricTopics {
 			others += t.counts.puts.Load()
 			continue
 		}
 		out <- counter(descPutMessages, t.counts.puts.Load(), string(t.name))
-		for _, q := range t.queues() {
-			if partitions++; partitions > metricQueues {
-				break
-			}
-			st := q.Stat()
-			part := strconv.Itoa(int(q.Partition()))
+		queues := t.queues()
+		queues = queues[:min(len(queues), metricQueues-partitions)]
+		partitions += len(queues)
+		for i, st := range s.store.StatAll(queues) {
+			part := strconv.Itoa(int(queues[i].Partition()))
 			out <- gauge(descFirst, float64(st.Min), string(t.name), part)
 			out <- gauge(descEnd, float64(st.End), string(t.name), part)
 		}

@@ -17,7 +17,6 @@ func (c *conn) offset(l *loop, r *protocol.Request) {
 	if t != nil {
 		t.counts.offsets.Add(1)
 	}
-	l.commit(c)
 	q := t.queue(r.Partition)
 	if q == nil {
 		c.answer(protocol.StatusNotFound, r.Opaque, notExists(r.Topic, r.Partition))

@@ -3,10 +3,12 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/store/fault"
 )
 
 var putHelp = help{"put TOPIC PARTITION LENGTH FLAG [CHECKSUM] [OPAQUE], then LENGTH bytes",
@@ -19,6 +21,7 @@ Example, to paste:
 
 // pendingPut is a put whose message is in the loop's batch.
 type pendingPut struct {
+	conn      *conn
 	topic     *topic
 	opaque    int32
 	partition int32
@@ -54,10 +57,14 @@ func (c *conn) put(l *loop, r *protocol.Request) {
 		return
 	}
 	if l.batch.Size()+len(r.Body) > c.server.limits.Load().batch {
-		l.commit(c)
+		l.commit()
+	}
+	if len(l.puts) == 0 {
+		l.collecting = l.began
 	}
 	l.batch.Add(q, r.Flag, r.Body)
-	l.puts = append(l.puts, pendingPut{t, r.Opaque, p})
+	l.puts = append(l.puts, pendingPut{c, t, r.Opaque, p})
+	c.collected++
 	l.tally.add(t, len(r.Body))
 }
 
@@ -75,33 +82,46 @@ func (c *conn) failPut(l *loop, opaque int32, status protocol.Status, text strin
 	c.answer(status, opaque, text)
 }
 
-// commit appends the puts of this pass, and answers them if nothing has to be waited for. After it the batch is empty.
-func (l *loop) commit(c *conn) {
-	n := len(l.puts)
-	if n == 0 {
+// commit appends the puts that were collected, of all connections, and answers those that need not wait. After it the batch is empty.
+func (l *loop) commit() {
+	if len(l.puts) == 0 {
 		return
 	}
 	st := l.server.store
+	fault.Point("put.taken")
 	ack, err := st.Append(&l.batch)
+	if fault.Mutant("append_twice") {
+		ack, err = st.Append(&l.batch)
+	}
+	fault.Point("put.appended")
 	switch {
-	case err != nil:
+	case err != nil && !fault.Mutant("answer_a_failed_put"):
 		l.tally.drop()
-		l.out = l.server.appendFailures(l.out, l.counts, l.puts, err)
-	case st.Acked(ack):
-		l.out = l.appendReceipts(l.out)
-		l.counts.acked(n, l.tally.total, l.began)
+		status, text := l.server.onWire(err)
+		l.answerPuts(func(dst []byte, _ int, p *pendingPut) []byte {
+			return l.server.appendFailure(dst, l.counts, p, status, text)
+		})
+	case st.Acked(ack) || fault.Mutant("answer_before_flush"):
+		l.answerPuts(l.appendReceipt)
+		l.counts.acked(len(l.puts), l.tally.total, l.collecting)
 		l.tally.flush()
 	default:
-		a := l.newAck(c)
-		a.answers = l.appendReceipts(a.answers)
-		a.puts = append(a.puts, l.puts...)
-		a.bytes, a.began = l.tally.total, l.began
-		c.waitingPuts += n
-		c.owed += len(a.answers)
+		a := l.newAck()
+		a.bytes, a.began = l.tally.total, l.collecting
+		for i := range l.puts {
+			a.add(&l.puts[i], l.appendReceipt(a.answers, i, &l.puts[i]))
+		}
 		l.tally.flush()
 		st.Await(ack, a)
 	}
 	l.resetBatch()
+}
+
+// commit appends the puts that were collected if some of them are this connection's.
+func (c *conn) commit() {
+	if c.collected > 0 {
+		c.loop.Load().commit()
+	}
 }
 
 func (l *loop) resetBatch() {
@@ -113,6 +133,41 @@ func (l *loop) resetBatch() {
 	l.puts = l.puts[:0]
 }
 
+// answerPuts answers every put of the batch, with one write for neighbours of one connection. The answers to the connection of this pass join
+// its other answers.
+func (l *loop) answerPuts(appendAnswer func(dst []byte, i int, p *pendingPut) []byte) {
+	for i := 0; i < len(l.puts); {
+		c := l.puts[i].conn
+		buf := &l.answers
+		if c == l.passing {
+			buf = &l.out
+		}
+		n := 0
+		for ; i < len(l.puts) && l.puts[i].conn == c; i++ {
+			*buf = appendAnswer(*buf, i, &l.puts[i])
+			n++
+		}
+		c.collected -= n
+		if c != l.passing {
+			c.send(l.answers)
+			l.answers = l.answers[:0]
+			c.finish()
+		}
+	}
+	if cap(l.answers) > maxScratch {
+		l.answers = nil
+	}
+}
+
+// dropPuts answers every put of the batch with the error and forgets it.
+func (l *loop) dropPuts(status protocol.Status, text string) {
+	l.tally.drop()
+	l.answerPuts(func(dst []byte, _ int, p *pendingPut) []byte {
+		return protocol.AppendResult(dst, status, p.opaque, text)
+	})
+	l.resetBatch()
+}
+
 // acked counts puts that are answered with 200.
 func (n *counters) acked(puts int, bytes int64, began time.Time) {
 	n.puts.Add(int64(puts))
@@ -120,80 +175,111 @@ func (n *counters) acked(puts int, bytes int64, began time.Time) {
 	n.durations[protocol.VerbPut].observe(time.Since(began), int64(puts))
 }
 
-// appendReceipts appends the answers of the batch.
-func (l *loop) appendReceipts(dst []byte) []byte {
-	for i, p := range l.puts {
-		id, offset := l.batch.Receipt(i)
-		dst = protocol.AppendPutResult(dst, p.opaque, id, p.partition, offset)
-	}
-	return dst
+// appendReceipt appends the answer to put i of the batch.
+func (l *loop) appendReceipt(dst []byte, i int, p *pendingPut) []byte {
+	id, offset := l.batch.Receipt(i)
+	return protocol.AppendPutResult(dst, p.opaque, id, p.partition, offset)
 }
 
-// appendFailures appends the answers of puts that failed together.
-func (s *Server) appendFailures(dst []byte, counts *counters, puts []pendingPut, err error) []byte {
-	status, text := s.onWire(err)
-	for _, p := range puts {
-		counts.putFailed.Add(1)
-		counts.failures[failureIndex(status)].Add(1)
-		p.topic.counts.putFailed.Add(1)
-		dst = protocol.AppendResult(dst, status, p.opaque, s.putFailed([]byte(p.topic.name), p.partition, text))
-	}
-	return dst
+// appendFailure appends the answer to a put that failed.
+func (s *Server) appendFailure(dst []byte, counts *counters, p *pendingPut, status protocol.Status, text string) []byte {
+	counts.putFailed.Add(1)
+	counts.failures[failureIndex(status)].Add(1)
+	p.topic.counts.putFailed.Add(1)
+	return protocol.AppendResult(dst, status, p.opaque, s.putFailed([]byte(p.topic.name), p.partition, text))
 }
 
 // ackWait holds the answers of puts until the store says that they are safe. It is a store.Waiter and a task.
 type ackWait struct {
-	conn    *conn
+	loop    *loop // where it was made
 	answers []byte
+	shares  []ackShare
 	puts    []pendingPut
 	bytes   int64 // of their data
 	began   time.Time
 	err     error
 }
 
-// newAck takes an ackWait that is not in use.
-func (l *loop) newAck(c *conn) *ackWait {
-	a := &ackWait{}
-	if n := len(l.acks); n > 0 {
-		a, l.acks = l.acks[n-1], l.acks[:n-1]
+// ackShare is what belongs to one connection: puts and answers up to these ends.
+type ackShare struct {
+	conn          *conn
+	puts, answers int
+}
+
+// add takes a put; answers holds its answer behind those before it.
+func (a *ackWait) add(p *pendingPut, answers []byte) {
+	p.conn.collected--
+	p.conn.waitingPuts++
+	p.conn.owed += len(answers) - len(a.answers)
+	a.answers = answers
+	a.puts = append(a.puts, *p)
+	if n := len(a.shares); n == 0 || a.shares[n-1].conn != p.conn {
+		a.shares = append(a.shares, ackShare{conn: p.conn})
 	}
-	a.conn = c
-	return a
+	share := &a.shares[len(a.shares)-1]
+	share.puts, share.answers = len(a.puts), len(answers)
+}
+
+// newAck takes an ackWait that is not in use.
+func (l *loop) newAck() *ackWait {
+	if n := len(l.acks); n > 0 {
+		a := l.acks[n-1]
+		l.acks = l.acks[:n-1]
+		return a
+	}
+	return &ackWait{loop: l}
 }
 
 // maxAcks bounds what a loop keeps for later, in ackWaits.
 const maxAcks = 256
 
 func (l *loop) freeAck(a *ackWait) {
-	if len(l.acks) >= maxAcks || cap(a.answers) > maxDue {
+	if len(l.acks) >= maxAcks || cap(a.answers) > maxScratch {
 		return
 	}
 	clear(a.puts)
-	*a = ackWait{answers: a.answers[:0], puts: a.puts[:0]}
+	clear(a.shares)
+	*a = ackWait{loop: l, answers: a.answers[:0], shares: a.shares[:0], puts: a.puts[:0]}
 	l.acks = append(l.acks, a)
 }
 
 // Acked is called by the store, from a goroutine of its own.
 func (a *ackWait) Acked(err error) {
 	a.err = err
-	a.conn.loop.Load().post(a)
+	a.loop.post(a)
 }
 
+// run answers the puts, on the loop that took them.
 func (a *ackWait) run(l *loop) {
-	c := a.conn
-	if now := c.loop.Load(); now != l {
-		now.post(a)
-		return
-	}
-	c.waitingPuts -= len(a.puts)
-	c.owed -= len(a.answers)
-	if a.err != nil {
-		a.answers = l.server.appendFailures(a.answers[:0], l.counts, a.puts, a.err)
-	} else {
+	if a.err == nil {
 		l.counts.acked(len(a.puts), a.bytes, a.began)
 	}
-	c.sendLate(a.answers)
+	puts, answers := 0, 0
+	for _, share := range a.shares {
+		mine, text := a.puts[puts:share.puts], a.answers[answers:share.answers]
+		puts, answers = share.puts, share.answers
+		if now := share.conn.loop.Load(); now == l {
+			share.conn.answerWaited(mine, text, a.err)
+		} else { // it has moved
+			mine, text, err := slices.Clone(mine), bytes.Clone(text), a.err
+			share.conn.post(taskFunc(func(*loop) { mine[0].conn.answerWaited(mine, text, err) }))
+		}
+	}
 	l.freeAck(a)
+}
+
+// answerWaited answers puts that waited for the store. answers are those of success.
+func (c *conn) answerWaited(puts []pendingPut, answers []byte, err error) {
+	c.waitingPuts -= len(puts)
+	c.owed -= len(answers)
+	if err != nil {
+		answers = nil
+		status, text := c.server.onWire(err)
+		for i := range puts {
+			answers = c.server.appendFailure(answers, c.loop.Load().counts, &puts[i], status, text)
+		}
+	}
+	c.sendLate(answers)
 	if c.waitingPuts == 0 {
 		c.fireOwn()
 	}

@@ -11,7 +11,6 @@ var routeHelp = help{"route TOPIC [OPAQUE]",
 	`lists the partitions of a topic that take puts, a line each: partition and the address of the broker that has it.`}
 
 func (c *conn) route(r *protocol.Request) {
-	c.loop.Load().commit(c)
 	t := c.server.catalog.known(r.Topic)
 	if t == nil {
 		c.answer(protocol.StatusNotFound, r.Opaque, "The server do not accept topic "+string(r.Topic))

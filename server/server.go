@@ -92,7 +92,7 @@ func throttled(log zerolog.Logger) zerolog.Logger {
 func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
-		LogSegmentSize: cfg.LogSegmentSize,
+		LogSegmentSize: cfg.LogSegmentSize, Prewrite: cfg.PrewriteSegments,
 	}
 }
 
@@ -177,10 +177,10 @@ func (s *Server) maxConnections() int {
 	return most
 }
 
-// countFiles finds out how many connections the limit on file descriptors leaves room for. The log takes one or two a segment.
+// countFiles finds out how many connections the limit on file descriptors leaves room for. The log needs a few, however long it is.
 func (s *Server) countFiles() {
 	files := fileLimit()
-	room := files - reserveFDs - 2*int64(s.store.Stats().Segments)
+	room := files - reserveFDs
 	s.fileRoom.Store(max(room, files/4, 1))
 }
 

@@ -52,7 +52,6 @@ func (c *conn) stats(l *loop, r *protocol.Request) {
 	var fill func(*statsText)
 	switch item {
 	case "config":
-		c.loop.Load().commit(c)
 		l.out = protocol.AppendResultBytes(l.out, protocol.StatusOK, opaque, s.config().Raw())
 		return
 	case "help":
@@ -75,7 +74,6 @@ func (c *conn) stats(l *loop, r *protocol.Request) {
 		})
 		return
 	}
-	c.loop.Load().commit(c)
 	l.out = protocol.AppendResultBytes(l.out, protocol.StatusOK, opaque, between(fill))
 }
 
@@ -142,7 +140,7 @@ func (s *Server) statsBroker(t *statsText) {
 	all := s.catalog.all()
 	var total int64
 	for _, topic := range all {
-		messages, _ := topic.volume()
+		messages, _ := s.volume(topic)
 		total += messages
 	}
 	t.int("total_messages", total)

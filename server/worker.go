@@ -17,7 +17,6 @@ type job struct {
 // enqueue has a command run on a worker. The jobs of a connection run one after the other, so a connection holds at most one answer in memory
 // that the loop has not seen, and one connection cannot keep all workers busy.
 func (c *conn) enqueue(l *loop, opaque int32, run func(buf []byte) []byte) {
-	l.commit(c)
 	if !c.mayWait(opaque) {
 		return
 	}

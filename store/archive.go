@@ -2,10 +2,12 @@ package store
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/metaq/metaq/store/vfs"
 )
@@ -53,10 +55,10 @@ func (s *Store) archiveSegment(q *Queue, dir string, from, to int64, zipped bool
 		z := zip.NewWriter(w)
 		var entry io.Writer
 		if entry, err = z.Create(meta); err == nil {
-			err = errors.Join(s.copyRecords(entry, q, from, to), z.Close())
+			err = errors.Join(s.copyRecords(entry, dir, q, from, to), z.Close())
 		}
 	} else {
-		err = s.copyRecords(w, q, from, to)
+		err = s.copyRecords(w, dir, q, from, to)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -71,7 +73,8 @@ func (s *Store) archiveSegment(q *Queue, dir string, from, to int64, zipped bool
 	return s.fs.SyncDir(dir)
 }
 
-func (s *Store) copyRecords(w io.Writer, q *Queue, from, to int64) error {
+// copyRecords goes around a run that is damaged: what its place holds is kept in a file of its own in dir.
+func (s *Store) copyRecords(w io.Writer, dir string, q *Queue, from, to int64) error {
 	var buf []byte
 	for from < to {
 		var err error
@@ -79,6 +82,13 @@ func (s *Store) copyRecords(w io.Writer, q *Queue, from, to int64) error {
 		var moved *MovedError
 		if errors.As(err, &moved) && moved.Offset > from {
 			from = moved.Offset // a gap
+			continue
+		}
+		var corrupt *CorruptError
+		if errors.As(err, &corrupt) {
+			if from, err = s.archiveDamaged(corrupt, dir, q, from); err != nil {
+				return err
+			}
 			continue
 		}
 		if err != nil {
@@ -98,6 +108,41 @@ func (s *Store) copyRecords(w io.Writer, q *Queue, from, to int64) error {
 		from += int64(whole)
 	}
 	return nil
+}
+
+// archiveDamaged keeps the bytes of a damaged run, frame and all, as they are, and returns the offset behind it. What cannot be read at
+// all is an error: the disk may give it again, or somebody restores the file.
+func (s *Store) archiveDamaged(cause *CorruptError, dir string, q *Queue, offset int64) (next int64, err error) {
+	e, raw := q.rawRun(offset)
+	if raw == nil {
+		return 0, cause
+	}
+	name := filepath.Join(dir, fmt.Sprintf("%020d.damaged", e.logical))
+	if err := writeFile(s.fs, name, raw); err != nil {
+		return 0, fmt.Errorf("archive: %w", err)
+	}
+	s.archivedDamaged.Add(1)
+	s.options.Log.Error().Err(cause).Str("kept", name).Int64("messages", int64(e.count)).
+		Msg("retention goes around a damaged place: its messages are in no archive, its bytes are kept")
+	return e.logical + int64(e.bytes), nil
+}
+
+// rawRun copies what is in the place of the run that holds an offset, its frame included; nil if nobody knows the place or it cannot be read.
+func (q *Queue) rawRun(offset int64) (e entry, raw []byte) {
+	f, err := q.find(offset, false)
+	defer f.unpin()
+	if err != nil {
+		return e, nil
+	}
+	e = f.runs.at(f.n)
+	g := findSegment(f.segments, e.pos)
+	if g == nil || q.store.pin(g, false) != nil {
+		return e, nil
+	}
+	defer g.unpin()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { raw = nil })
+	return e, bytes.Clone(g.records(e.pos-frameHeader, frameHeader+int64(e.bytes)))
 }
 
 // wholeRecords is how many bytes of b are whole stored records.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 )
 
 // Batch collects messages that are appended together. It is reused and keeps its memory; one goroutine at a time.
@@ -105,6 +106,7 @@ func (s *Store) Append(b *Batch) (ack Position, err error) {
 		}
 	}
 	s.snapshotLocked()
+	fault.Point("append.applied")
 	s.mu.Unlock()
 	for _, w := range fire {
 		w.fn()
@@ -120,10 +122,13 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	if err := s.writableLocked(); err != nil {
 		return 0, err
 	}
-	now := s.now().UnixMilli()
+	now := s.stampLocked()
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended
 	limit := s.open.limit
+	if s.open.runs.runs+len(b.frames) > maxRuns {
+		limit = pos // full, because its index is
+	}
 	var rolled *prepared
 	split, splitPos := len(b.buf), int64(0) // what goes to the next segment, and the position where that begins
 	for i := range b.frames {
@@ -156,19 +161,22 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 			offset += recordSize(b.buf[r.at:])
 		}
 		h := header{kind: k, count: uint16(f.count), epoch: s.epoch, queue: f.queue.id, lag: saturate32(int64(lag) + pos - s.appended), pos: pos, logical: logical, time: now}
-		putHeader(b.buf[f.from:f.from+f.size], h)
+		putHeader(b.buf[f.from:f.from+f.size], h, s.salt)
 		f.entry = entry{logical: logical, pos: pos + frameHeader, time: now, bytes: uint32(f.size - frameHeader), count: uint32(f.count)}
 		pos += align(int64(f.size))
 	}
+	fault.Point("append.laid_out")
 	if err := s.writeLocked(b.buf[:split]); err != nil {
 		s.unlayLocked(b)
 		return 0, err
 	}
+	fault.Point("append.written")
 	if rolled != nil {
 		if err := s.rollLocked(rolled, splitPos); err != nil {
 			s.unlayLocked(b)
 			return 0, err
 		}
+		fault.Point("append.rolled")
 		if err := s.writeLocked(b.buf[split:]); err != nil {
 			s.unlayLocked(b)
 			return 0, err
@@ -179,6 +187,9 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 
 // unlayLocked takes back the offsets that were laid out for a batch that was not written.
 func (s *Store) unlayLocked(b *Batch) {
+	if fault.Mutant("keep_offsets_of_a_refused_batch") {
+		return
+	}
 	for i := range b.frames {
 		b.frames[i].queue.next = b.frames[i].queue.end
 	}
@@ -196,7 +207,7 @@ func (s *Store) writeLocked(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if _, err := s.open.file.WriteAt(b, s.appended-s.open.base); err != nil {
+	if _, err := s.open.file.WriteAt(b, s.appended-s.open.base); err != nil && !fault.Mutant("ignore_write_error") {
 		return s.poisonLocked(fmt.Errorf("write %s: %w", s.open.name, err))
 	}
 	s.appended += int64(len(b))
@@ -232,10 +243,11 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 	frame := make([]byte, size, align(size))
 	copy(frame[frameHeader:], body)
 	at := s.appended
-	putHeader(frame, header{kind: k, epoch: s.epoch, queue: queue, lag: saturate32(at - s.flushed.Load()), pos: at, logical: logical, time: s.now().UnixMilli()})
+	putHeader(frame, header{kind: k, epoch: s.epoch, queue: queue, lag: saturate32(at - s.flushed.Load()), pos: at, logical: logical, time: s.stampLocked()}, s.salt)
 	if err := s.writeLocked(frame[:align(size)]); err != nil {
 		return 0, err
 	}
+	fault.Point("control.written")
 	if done != nil {
 		done(at)
 	}

@@ -43,7 +43,8 @@ const (
 	AreaRecord     Area = "record"  // a message inside a sound frame
 	AreaOrder      Area = "order"   // sound frames that do not follow from one another
 	AreaIndex      Area = "index"
-	AreaTail       Area = "tail" // the torn end that a crash leaves
+	AreaTail       Area = "tail"    // the torn end that a crash leaves
+	AreaFlushed    Area = "flushed" // the file that says how long the log was
 	AreaLeftover   Area = "leftover"
 )
 
@@ -152,6 +153,8 @@ func lockOffline(fsys vfs.FS, dir string) (unlock func() error, err error) {
 type checker struct {
 	CheckOptions
 	report CheckReport
+	salt   salt
+	noted  int64 // up to where the log was flushed, says the file flushed
 
 	point   *checkpoint // where a broker goes on; nil: none, the log is read from 0
 	blind   bool        // there is none and the log does not begin at 0: nobody knows the queues
@@ -203,13 +206,16 @@ func checkOnce(o CheckOptions) (*checker, error) {
 		}
 	}()
 	var err error
-	if c.bases, err = segmentBases(c.FS, c.Dir); err != nil {
+	if c.bases, _, err = segmentBases(c.FS, c.Dir); err != nil {
 		return c, err
 	}
 	if err := c.checkIdentity(); err != nil {
 		return c, err
 	}
 	if err := c.checkCheckpoints(); err != nil {
+		return c, err
+	}
+	if err := c.checkFlushed(); err != nil {
 		return c, err
 	}
 	if err := c.checkLeftovers(); err != nil {
@@ -250,22 +256,36 @@ func (c *checker) lose(finding int, queue uint32, from, to, messages int64) {
 func (c *checker) checkIdentity() error {
 	name := c.path(identityName)
 	b, err := c.FS.ReadFile(name)
+	id := identity{}
 	if err == nil {
-		_, err = parseIdentity(name, b)
+		id, err = parseIdentity(name, b)
 	}
+	ballot := countSalts(c.FS, c.Dir, c.bases)
+	voted, votes := ballot.winner()
 	var corrupt *CorruptError
 	switch {
-	case err == nil || isNotExist(err) && len(c.bases) == 0:
+	case err == nil:
+		c.salt = id.salt()
+		if votes < 2 || ballot[c.salt] > 0 {
+			return nil
+		}
+		corrupt = &CorruptError{File: name, Reason: "it is that of another directory: nothing here was written with its salt"}
+	case isNotExist(err) && votes == 0:
 		return nil
 	case isNotExist(err):
 		corrupt = &CorruptError{File: name, Reason: "missing"}
 	case !errors.As(err, &corrupt):
 		return err
 	}
+	c.salt = voted
 	c.find(Finding{Severity: SeverityDamage, Area: AreaIdentity, File: name, Reason: corrupt.Reason,
-		Action: "write a new one: the directory becomes a new replica with the same messages",
+		Action: "write a new one with the salt that is in the checksums of the other files: the directory becomes a new replica with the same messages",
 		fix: func() error {
-			data, err := newIdentity().encode()
+			id := newIdentity()
+			if votes > 0 {
+				id.Salt = voted.String()
+			}
+			data, err := id.encode()
 			if err != nil {
 				return err
 			}
@@ -281,7 +301,7 @@ func (c *checker) checkCheckpoints() error {
 	for i, name := range names {
 		b, err := c.FS.ReadFile(name)
 		if err == nil {
-			points[i], err = parseCheckpoint(name, b)
+			points[i], err = parseCheckpoint(name, b, c.salt)
 		}
 		if err != nil && !isNotExist(err) && !errors.As(err, &bad[i]) {
 			bad[i] = &CorruptError{File: name, Reason: err.Error()}
@@ -333,9 +353,21 @@ func (c *checker) checkCheckpoints() error {
 	return nil
 }
 
+func (c *checker) checkFlushed() (err error) {
+	name := c.path(flushedName)
+	c.noted, err = readFlushed(c.FS, name, c.salt)
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		c.find(Finding{Severity: SeverityNote, Area: AreaFlushed, File: name, Reason: corrupt.Reason,
+			Action: "a power cut may have torn it. It says nothing now, and the next start writes it again"})
+		return nil
+	}
+	return err
+}
+
 // encode writes a checkpoint down again, changed or not.
 func (c *checker) encode(p *checkpoint) []byte {
-	s := &Store{options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}}
+	s := &Store{salt: c.salt, options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}}
 	s.restore(p)
 	s.ids.last = p.lastID
 	for _, base := range p.segments {
@@ -344,7 +376,7 @@ func (c *checker) encode(p *checkpoint) []byte {
 		}
 		s.segments = append(s.segments, &segment{base: base})
 	}
-	return s.encodeCheckpointLocked(p.pos, p.clean)
+	return s.encodeCheckpoint(p.pos, p.clean)
 }
 
 func (c *checker) checkLeftovers() error {

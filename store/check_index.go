@@ -15,7 +15,7 @@ func (c *checker) findIndex(g *segment, err error, built indexBuilder) {
 	case isNotExist(err):
 		f.Reason = "missing"
 	}
-	data := built.encode(g.base)
+	data := built.encode(g.base, c.salt)
 	f.fix = func() error { return c.replace(f.File, data) }
 	c.find(f)
 }

@@ -20,7 +20,7 @@ func (c *checker) checkLog() error {
 	}
 	sealed, _ := slices.BinarySearch(c.bases, start)
 	for _, base := range c.bases[sealed:] {
-		g, err := openSegment(c.FS, c.Dir, base)
+		g, err := openSegment(c.FS, c.Dir, base, c.salt)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (c *checker) checkMissing(base int64) {
 			fix:    func() error { return c.strike(need) }})
 		c.gapKnown = true
 		c.spans = append(c.spans, span{need, base, n}) // for what was published of it later
-		if x, err := openIndex(c.FS, indexName(name), need); err == nil {
+		if x, err := openIndex(c.FS, indexName(name), need, c.salt); err == nil {
 			if x.check() == nil {
 				c.loseEntries(n, x, need, math.MaxInt64)
 			}
@@ -107,12 +107,12 @@ func (c *checker) checkSealed(base, next int64) error {
 		c.gaps = append(c.gaps, span{max(c.at, 0), base, -1})
 	}
 	c.gapKnown = false
-	g, err := openSegment(c.FS, c.Dir, base)
+	g, err := openSegment(c.FS, c.Dir, base, c.salt)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	x, indexErr := openIndex(c.FS, indexName(g.name), base)
+	x, indexErr := openIndex(c.FS, indexName(g.name), base, c.salt)
 	if indexErr == nil {
 		defer x.mapping.Unmap()
 		indexErr = x.check()

@@ -148,7 +148,7 @@ func (c *checker) fill(f *fill) error {
 		if size > maxFill+frameHeader {
 			size = maxFill
 		}
-		data = append(data, lostFrame(pos, size, epoch, time.Now().UnixMilli(), list)...)
+		data = append(data, lostFrame(pos, size, epoch, time.Now().UnixMilli(), list, c.salt)...)
 		pos, list = pos+size, nil
 	}
 	if f.create {

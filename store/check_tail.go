@@ -48,7 +48,7 @@ func (c *checker) checkTail(start int64) {
 	c.at = start
 	if len(c.tail) == 0 {
 		if c.point != nil && !c.point.clean {
-			c.missingTail(start, start+align(lostSize(len(c.names))), unknownSize)
+			c.missingTail(start, max(c.noted, start+align(lostSize(len(c.names)))), unknownSize)
 			c.finishFills()
 		}
 		return
@@ -70,11 +70,20 @@ func (c *checker) checkTail(start int64) {
 			}
 			c.frame(g, h, body)
 		}, func(r region) {
-			if r.last && !last {
+			switch {
+			case r.last && !last:
 				r.to, full = next, true
+			case r.last:
+				r.to = max(r.to, c.noted)
 			}
 			c.damagedTail(g, i, r)
 		})
+		if last && c.at < c.noted && (len(c.fills) == 0 || c.fills[len(c.fills)-1].to < c.noted) {
+			c.damagedTail(g, i, region{from: c.at, to: c.noted, reason: "the log ends here, but it was flushed further"})
+		}
+		if last && c.torn < 0 {
+			c.at = max(c.at, c.noted)
+		}
 		if !last && c.at < next && !full {
 			c.damagedTail(g, i, region{from: c.at, to: next, reason: reasonBehindEnd})
 		}
@@ -111,6 +120,7 @@ func (c *checker) damagedTail(g *segment, i int, r region) {
 		return
 	}
 	behind, safe := survivors(c.tail[i:], r.from)
+	safe = max(safe, c.noted)
 	samePower := c.point == nil || c.point.bootID == c.BootID
 	if safe <= r.from && (behind == 0 || !samePower) {
 		c.tornBase, c.tornAt = g.base, r.from
@@ -118,8 +128,11 @@ func (c *checker) damagedTail(g *segment, i int, r region) {
 			Action: "a torn end, as a crash leaves it. The next start cuts it and keeps it in the folder aside"})
 		return
 	}
-	n := c.find(Finding{Severity: SeverityDamage, Area: AreaFrame, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
-		Action: fmt.Sprintf("put a frame there that says that something is lost; the %d sound frames behind it are kept. Restore the file if you can", behind)})
+	action := "put a frame there that says that something is lost. Restore the file if you can"
+	if behind > 0 {
+		action = fmt.Sprintf("put a frame there that says that something is lost; the %d sound frames behind it are kept. Restore the file if you can", behind)
+	}
+	n := c.find(Finding{Severity: SeverityDamage, Area: AreaFrame, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason, Action: action})
 	f := &fill{base: g.base, from: r.from, to: r.to, lost: r.to - r.from}
 	c.addFill(n, f)
 	if h, ok := c.guess(g, r); ok {

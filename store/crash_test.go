@@ -2,19 +2,19 @@ package store
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/vfs"
+	"github.com/metaq/metaq/test/chaos"
 )
-
-var crashSeeds = flag.Int("crash.seeds", 300, "how many random programs TestCrash runs")
-var crashSeed = flag.Uint64("crash.seed", 1, "the first seed")
 
 // acked is what a program knows to be safe, by queue: data by offset.
 type history struct {
@@ -36,24 +36,63 @@ func note(m map[string]map[int64]string, q *Queue, offset int64, body string) {
 	m[key][offset] = body
 }
 
-// TestCrash runs random programs and cuts the power at random moments. With group commit nothing acknowledged may be lost; with any rule
-// no record may be altered or invented, and an offset may never give two different records.
+// TestCrash is test 3: it runs random programs and cuts the power at random moments. With group commit nothing acknowledged may be lost; with
+// any rule no record may be altered or invented, and an offset may never give two different records. Program n has the seed of the run
+// plus n, so METAQ_SEED with the seed of a failure runs that program first.
 func TestCrash(t *testing.T) {
-	points := map[string]int{}
-	for seed := *crashSeed; seed < *crashSeed+uint64(*crashSeeds); seed++ {
-		runCrash(t, seed, points)
-		if t.Failed() {
-			t.Fatalf("replay with -crash.seed=%d -crash.seeds=1", seed)
-		}
+	seed := chaos.Seed(t)
+	programs := uint64(chaos.Pick(600, 100_000))
+	points := newCrashPoints()
+	began := time.Now()
+	var next atomic.Uint64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for n := next.Add(1) - 1; n < programs && !t.Failed(); n = next.Add(1) - 1 {
+				runCrash(t, seed+n, points)
+			}
+		})
 	}
-	t.Logf("%d programs, the power cut at %d different kinds of call: %v", *crashSeeds, len(points), points)
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	if len(points.at) < 20 {
+		t.Errorf("the power was cut at %d different points only: %v", len(points.at), points.at)
+	}
+	chaos.Figure(t, 3, "programs, each with 3 power cuts", "%d, %.0f a second; 0 lost, altered or invented", programs, float64(programs)/time.Since(began).Seconds())
+	chaos.Figure(t, 3, "distinct crash points (call and kind of file)", "%d", len(points.at))
 }
 
-func runCrash(t *testing.T, seed uint64, points map[string]int) {
+// crashPoints counts where the power was cut: in front of which call, for which kind of file.
+type crashPoints struct {
+	mu sync.Mutex
+	at map[string]int
+}
+
+func newCrashPoints() *crashPoints { return &crashPoints{at: map[string]int{}} }
+
+func (p *crashPoints) add(op vfs.Op) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	file := filepath.Ext(op.Name)
+	if file == "" {
+		file = filepath.Base(op.Name)
+	}
+	if op.Kind == vfs.OpRename {
+		file += " to " + filepath.Ext(op.To)
+	}
+	p.at[string(op.Kind)+" "+file]++
+}
+
+func runCrash(t *testing.T, seed uint64, points *crashPoints) {
 	rng := rand.New(rand.NewPCG(seed, 17))
 	rules := groupCommit
 	if seed%3 == 0 {
 		rules = Rules{FlushMessages: 1 + rng.IntN(200), FlushInterval: time.Hour, SegmentSize: 4 << 10}
+	}
+	if seed%4 == 0 {
+		rules.SegmentSize, rules.Retention = 512, Policy{MaxBytes: 2 << 10}
 	}
 	fsys := vfs.NewMem()
 	h := newHistory()
@@ -96,14 +135,14 @@ type powerCut struct {
 	clone *vfs.Mem
 }
 
-func cutPower(fsys *vfs.Mem, rng *rand.Rand, points map[string]int) *powerCut {
+func cutPower(fsys *vfs.Mem, rng *rand.Rand, points *crashPoints) *powerCut {
 	c := &powerCut{fsys: fsys, rng: rand.New(rand.NewPCG(rng.Uint64(), 1)), left: rng.IntN(150)}
 	fsys.Inject(func(op vfs.Op) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.left--; c.left == 0 {
 			c.clone = fsys.CrashClone(c.rng)
-			points[fmt.Sprint(op.Kind)]++
+			points.add(op)
 		}
 		return nil
 	})
@@ -135,7 +174,14 @@ func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rule
 		return
 	}
 	key := fmt.Sprintf("%s-%d", q.topic, q.partition)
-	switch rng.IntN(10) {
+	switch rng.IntN(12) {
+	case 10:
+		if rules.Retention.MaxBytes == 0 {
+			return
+		}
+		if err := s.Expire(s.now()); err != nil {
+			t.Errorf("expire: %v", err)
+		}
 	case 0:
 		offset := int64(rng.IntN(1000))
 		delete(h.commit, key)
@@ -215,8 +261,12 @@ func verify(t *testing.T, seed uint64, s *Store, h *history, rules Rules) {
 				t.Errorf("seed %d: %s at %d gave %q before and %q now", seed, key, offset, old, m)
 			}
 		}
+		first := q.Stat().Min
+		if first > 0 && rules.Retention.MaxBytes == 0 {
+			t.Errorf("seed %d: %s begins at %d, and nothing expires", seed, key, first)
+		}
 		for offset, m := range h.acked[key] {
-			if read[offset] != m {
+			if read[offset] != m && offset >= first {
 				t.Errorf("seed %d: %s at %d: acknowledged %q, now %q", seed, key, offset, m, read[offset])
 			}
 		}
@@ -283,5 +333,5 @@ func TestAppend_FailsCleanlyWhenTheNthCallFails(t *testing.T) {
 		}
 		covered++
 	}
-	t.Logf("%d calls failed in turn", covered)
+	chaos.Figure(t, 5, "calls that failed in turn", "%d; 0 acknowledged messages lost", covered)
 }

@@ -77,11 +77,12 @@ func Dump(o DumpOptions, fn func(DumpedFrame) error) error {
 		return err
 	}
 	defer unlock()
-	bases, err := segmentBases(o.FS, o.Dir)
+	bases, _, err := segmentBases(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}
 	d := &dumper{DumpOptions: o, fn: fn, names: map[uint32]queueName{}}
+	d.salt, _ = countSalts(o.FS, o.Dir, bases).winner() // as it is, whatever the identity says
 	d.readNames()
 	for i, base := range bases {
 		end := int64(math.MaxInt64)
@@ -101,6 +102,7 @@ func Dump(o DumpOptions, fn func(DumpedFrame) error) error {
 type dumper struct {
 	DumpOptions
 	fn    func(DumpedFrame) error
+	salt  salt
 	names map[uint32]queueName
 }
 
@@ -111,7 +113,7 @@ func (d *dumper) readNames() {
 		if err != nil {
 			continue
 		}
-		if c, err := parseCheckpoint(name, b); err == nil {
+		if c, err := parseCheckpoint(name, b, d.salt); err == nil {
 			for _, q := range c.queues {
 				d.names[q.id] = queueName{q.topic, q.partition}
 			}
@@ -120,7 +122,7 @@ func (d *dumper) readNames() {
 }
 
 func (d *dumper) segment(base, end int64) error {
-	g, err := openSegment(d.FS, d.Dir, base)
+	g, err := openSegment(d.FS, d.Dir, base, d.salt)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func TestFormat_TheExampleInTheDocument(t *testing.T) {
 	}
 	frame := make([]byte, frameHeader)
 	frame = protocol.AppendMessage(frame, 4611686018427387904, 0, []byte("hello"))
-	putHeader(frame, header{kind: kindMessage, count: 1, epoch: 1, queue: 1, lag: 56, pos: 4096, logical: 25, time: 1700000000000})
+	putHeader(frame, header{kind: kindMessage, count: 1, epoch: 1, queue: 1, lag: 56, pos: 4096, logical: 25, time: 1700000000000}, 0x1b2e4a90)
 	if got := hex.EncodeToString(frame); got != want.String() {
 		t.Errorf("the code writes\n%s\nFORMAT.md shows\n%s", got, want.String())
 	}

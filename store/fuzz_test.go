@@ -8,6 +8,9 @@ import (
 	"github.com/metaq/metaq/store/vfs"
 )
 
+// fuzzSalt is that of the inputs.
+const fuzzSalt = salt(0x5eed5a17)
+
 // fuzzDir is a data directory with one file in it.
 func fuzzDir(t testing.TB, name string, data []byte) Options {
 	t.Helper()
@@ -16,7 +19,7 @@ func fuzzDir(t testing.TB, name string, data []byte) Options {
 	if err := fsys.MkdirAll("data/log"); err != nil {
 		t.Fatal(err)
 	}
-	id, err := newIdentity().encode()
+	id, err := identity{Format: formatVersion, Replica: "00", Salt: fuzzSalt.String()}.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +33,7 @@ func fuzzDir(t testing.TB, name string, data []byte) Options {
 
 // resealed makes the frames of a segment sound again, as far as their sizes lead to one another, so that the contents are judged and not
 // only the checksums.
-func resealed(b []byte) []byte {
+func resealed(b []byte, x salt) []byte {
 	b = append([]byte{}, b...)
 	for pos := int64(0); pos+frameHeader <= int64(len(b)); {
 		size := int64(le.Uint32(b[pos:]))
@@ -39,7 +42,7 @@ func resealed(b []byte) []byte {
 		}
 		b[pos+9] = formatVersion
 		le.PutUint64(b[pos+24:], uint64(pos))
-		le.PutUint32(b[pos+4:], frameCRC(b[pos:pos+size]))
+		le.PutUint32(b[pos+4:], frameCRC(b[pos:pos+size], x))
 		pos += align(size)
 	}
 	return b
@@ -93,13 +96,13 @@ func FuzzSegmentRecover(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	b = b[:align(s.appended)]
+	b = resealed(b[:align(s.appended)], fuzzSalt)
 	f.Add(b, false)
 	f.Add(b, true)
-	f.Add(lostFrame(0, 96, 1, 0, []goOn{{1, 100}, {2, 0}}), false)
+	f.Add(lostFrame(0, 96, 1, 0, []goOn{{1, 100}, {2, 0}}, fuzzSalt), false)
 	f.Fuzz(func(t *testing.T, data []byte, seal bool) {
 		if seal {
-			data = resealed(data)
+			data = resealed(data, fuzzSalt)
 		}
 		o := fuzzDir(t, segmentName("data", 0), data)
 		fsys := o.FS.(*vfs.Mem)
@@ -146,9 +149,9 @@ func FuzzCheckpoint(f *testing.F) {
 		if seal && len(data) > 12 {
 			data = append([]byte{}, data...)
 			copy(data, checkpointMark)
-			le.PutUint32(data[8:], crc32.Checksum(data[12:], castagnoli))
+			le.PutUint32(data[8:], fuzzSalt.seal(crc32.Checksum(data[12:], castagnoli)))
 		}
-		c, err := parseCheckpoint("checkpoint", data)
+		c, err := parseCheckpoint("checkpoint", data, fuzzSalt)
 		var corrupt *CorruptError
 		if err != nil {
 			if !errors.As(err, &corrupt) {
@@ -156,8 +159,8 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 			return
 		}
-		again := (&checker{}).encode(c)
-		c2, err := parseCheckpoint("checkpoint", again)
+		again := (&checker{salt: fuzzSalt}).encode(c)
+		c2, err := parseCheckpoint("checkpoint", again, fuzzSalt)
 		if err != nil {
 			t.Fatalf("written again, it is refused: %v", err)
 		}

@@ -81,7 +81,7 @@ func TestPublish_IsAtomicAcrossQueues(t *testing.T) {
 		a, b := mustQueue(t, s, "t", 0), mustQueue(t, s, "t", 1)
 		hide(t, s, 9, a, "x")
 		hide(t, s, 9, b, "y")
-		cut := cutPower(fsys, newRand(uint64(n)), map[string]int{})
+		cut := cutPower(fsys, newRand(uint64(n)), newCrashPoints())
 		cut.left = n
 		ack, err := s.Publish(9)
 		if err != nil || s.wait(ack) != nil {

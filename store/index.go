@@ -3,11 +3,13 @@ package store
 import (
 	"fmt"
 	"hash/crc32"
+	"io"
 	"path/filepath"
 	"slices"
 	"sort"
 	"sync"
 
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -35,39 +37,68 @@ type sealedIndex struct {
 	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
 	entries []byte
 
+	old *sealedIndex // that this one has replaced, and that somebody may be reading
+
 	verify  sync.Once // the entries are checked when they are first used
 	damaged error
 }
 
+// unmap drops the mapping. Nobody may be reading.
+func (x *sealedIndex) unmap() {
+	for ; x != nil; x = x.old {
+		x.mapping.Unmap()
+	}
+}
+
 // runs is the list of runs of one queue in one segment, in memory or in an index file.
 type runs struct {
-	mem []entry
+	mem memRuns
 	raw []byte
 }
 
-func (r runs) len() int {
+func (r *runs) len() int {
 	if r.raw != nil {
 		return len(r.raw) / entrySize
 	}
-	return len(r.mem)
+	return r.mem.n
 }
 
-func (r runs) at(i int) entry {
+func (r *runs) at(i int) entry {
 	if r.raw == nil {
-		return r.mem[i]
+		return r.mem.at(i)
 	}
-	b := r.raw[i*entrySize:]
+	return entryOf(r.raw[i*entrySize:])
+}
+
+// entryOf reads a run as it is in an index file.
+func entryOf(b []byte) entry {
 	return entry{logical: int64(le.Uint64(b)), pos: int64(le.Uint64(b[8:])), time: int64(le.Uint64(b[16:])), bytes: le.Uint32(b[24:]), count: le.Uint32(b[28:])}
 }
 
+func putEntry(b []byte, e entry) {
+	le.PutUint64(b, uint64(e.logical))
+	le.PutUint64(b[8:], uint64(e.pos))
+	le.PutUint64(b[16:], uint64(e.time))
+	le.PutUint32(b[24:], e.bytes)
+	le.PutUint32(b[28:], e.count)
+}
+
 // find is the last run that begins at or before the offset, -1 if there is none.
-func (r runs) find(offset int64) int {
-	return sort.Search(r.len(), func(i int) bool { return r.at(i).logical > offset }) - 1
+func (r *runs) find(offset int64) int {
+	return r.search(func(e entry) bool { return e.logical > offset }) - 1
 }
 
 // findTime is the first run that was appended at or after the time.
-func (r runs) findTime(ms int64) int {
-	return sort.Search(r.len(), func(i int) bool { return r.at(i).time >= ms })
+func (r *runs) findTime(ms int64) int {
+	return r.search(func(e entry) bool { return e.time >= ms })
+}
+
+// search is the first run for which behind is true, the length if there is none. Once true, it must be true for all that follow.
+func (r *runs) search(behind func(entry) bool) int {
+	if r.raw == nil {
+		return r.mem.search(behind)
+	}
+	return sort.Search(r.len(), func(i int) bool { return behind(r.at(i)) })
 }
 
 // lookup finds the runs of a queue; none is not an error.
@@ -79,7 +110,11 @@ func (x *sealedIndex) lookup(queue uint32) (runs, error) {
 	if err := x.check(); err != nil {
 		return runs{}, err
 	}
-	return x.runsAt(i), nil
+	r := x.runsAt(i)
+	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
+		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
+	}
+	return r, nil
 }
 
 // check says whether the entries are what was written. It reads them once.
@@ -92,10 +127,13 @@ func (x *sealedIndex) check() error {
 	return x.damaged
 }
 
-// runsAt is the list of the i-th queue of the directory.
+// runsAt is the list of the i-th queue of the directory, as far as there are entries.
 func (x *sealedIndex) runsAt(i int) runs {
 	r := x.dir[i*indexDirRecord:]
 	n, first := int(le.Uint32(r[4:])), int(le.Uint32(r[8:]))
+	total := len(x.entries) / entrySize
+	first = min(first, total)
+	n = min(n, total-first)
 	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
 }
 
@@ -105,7 +143,7 @@ type queueRuns struct {
 	runs  []entry
 }
 
-func encodeIndex(base int64, list []queueRuns) []byte {
+func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 	slices.SortFunc(list, func(a, b queueRuns) int { return int(int64(a.queue) - int64(b.queue)) })
 	total := 0
 	for _, q := range list {
@@ -127,25 +165,23 @@ func encodeIndex(base int64, list []queueRuns) []byte {
 	dirEnd := len(b)
 	for _, q := range list {
 		for _, e := range q.runs {
-			b = le.AppendUint64(b, uint64(e.logical))
-			b = le.AppendUint64(b, uint64(e.pos))
-			b = le.AppendUint64(b, uint64(e.time))
-			b = le.AppendUint32(b, e.bytes)
-			b = le.AppendUint32(b, e.count)
+			var record [entrySize]byte
+			putEntry(record[:], e)
+			b = append(b, record[:]...)
 		}
 	}
 	le.PutUint32(b[24:], crc32.Checksum(b[dirEnd:], castagnoli))
 	// The last field of the header covers the header before it and the directory, which are checked when the file is opened.
-	le.PutUint32(b[28:], dirCRC(b, dirEnd))
+	le.PutUint32(b[28:], dirCRC(b, dirEnd, with))
 	return b
 }
 
-func dirCRC(b []byte, dirEnd int) uint32 {
-	return crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd])
+func dirCRC(b []byte, dirEnd int, with salt) uint32 {
+	return with.seal(crc32.Update(crc32.Checksum(b[:28], castagnoli), castagnoli, b[indexHeader:dirEnd]))
 }
 
 // openIndex maps an index file and checks all but its entries. os errors and *CorruptError mean: rebuild it from the segment.
-func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
+func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, error) {
 	f, err := fsys.OpenRead(name)
 	if err != nil {
 		return nil, err
@@ -162,7 +198,7 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
 	}
-	x, err := parseIndex(name, m, base)
+	x, err := parseIndex(name, m, base, with)
 	if err != nil {
 		m.Unmap()
 	}
@@ -170,7 +206,7 @@ func openIndex(fsys vfs.FS, name string, base int64) (*sealedIndex, error) {
 }
 
 // parseIndex checks a mapped index, at least as long as its header.
-func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
+func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex, error) {
 	bad := func(reason string) (*sealedIndex, error) { return nil, &CorruptError{File: name, Reason: reason} }
 	b := m.Bytes()
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
@@ -180,7 +216,7 @@ func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
 		return bad("not the index of this segment")
 	case dirEnd+total*entrySize != len(b):
 		return bad("a size that does not fit its contents")
-	case dirCRC(b, dirEnd) != le.Uint32(b[28:]):
+	case dirCRC(b, dirEnd, with) != le.Uint32(b[28:]):
 		return bad("the directory does not match its checksum")
 	}
 	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil
@@ -188,6 +224,14 @@ func parseIndex(name string, m vfs.Mapping, base int64) (*sealedIndex, error) {
 
 // writeFile puts a whole file in place: written beside it, synced, renamed, the directory synced.
 func writeFile(fsys vfs.FS, name string, data []byte) error {
+	return writeFileBy(fsys, name, func(w io.WriterAt) error {
+		_, err := w.WriteAt(data, 0)
+		return err
+	}, nil)
+}
+
+// writeFileBy is writeFile for what write writes. before, if not nil, is called when the new file is safe, before it gets its name.
+func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error, before func() error) error {
 	tmp := name + ".tmp"
 	if err := fsys.Remove(tmp); err != nil && !isNotExist(err) {
 		return fmt.Errorf("remove an old %s: %w", tmp, err)
@@ -196,19 +240,25 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", tmp, err)
 	}
-	_, err = f.WriteAt(data, 0)
-	if err == nil {
+	if err = write(f); err == nil && !fault.Mutant("rename_before_sync") {
 		err = f.Sync()
 	}
+	fault.Point("file.written")
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", tmp, err)
 	}
+	if before != nil {
+		if err := before(); err != nil {
+			return fmt.Errorf("put %s in place: %w", name, err)
+		}
+	}
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("put %s in place: %w", name, err)
 	}
+	fault.Point("file.renamed")
 	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
 		return fmt.Errorf("sync %s: %w", filepath.Dir(name), err)
 	}

@@ -25,12 +25,22 @@ func runOf(h header, body []byte) entry {
 	return entry{logical: h.logical, pos: h.pos + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)}
 }
 
-func (x indexBuilder) encode(base int64) []byte {
+func (x indexBuilder) encode(base int64, with salt) []byte {
 	list := make([]queueRuns, 0, len(x))
 	for q, r := range x {
 		list = append(list, queueRuns{queue: q, runs: r})
 	}
-	return encodeIndex(base, list)
+	return encodeIndex(base, list, with)
+}
+
+// openOrRebuildIndex maps the index file of a sealed segment that is mapped.
+func (s *Store) openOrRebuildIndex(seg *segment) (*sealedIndex, error) {
+	index, err := openIndex(s.fs, indexName(seg.name), seg.base, s.salt)
+	if err == nil {
+		return index, nil
+	}
+	s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
+	return s.rebuildIndex(seg)
 }
 
 // rebuildIndex makes the index of a sealed segment again, from its frames. Those that are damaged are left out, and logged: a read of
@@ -41,17 +51,18 @@ func (s *Store) rebuildIndex(seg *segment) (*sealedIndex, error) {
 		s.options.Log.Error().Str("segment", seg.name).Int64("at", r.from-seg.base).Int64("bytes", r.to-r.from).Str("reason", r.reason).
 			Msg("the segment is damaged: what lies here cannot be read. See `metaq check`")
 	})
-	name, data := indexName(seg.name), built.encode(seg.base)
+	name, data := indexName(seg.name), built.encode(seg.base, s.salt)
 	if s.options.ReadOnly {
-		return parseIndex(name, memory(data), seg.base)
+		return parseIndex(name, memory(data), seg.base, s.salt)
 	}
 	if err := writeFile(s.fs, name, data); err != nil {
 		return nil, err
 	}
-	return openIndex(s.fs, name, seg.base)
+	return openIndex(s.fs, name, seg.base, s.salt)
 }
 
-// healIndex replaces an index that turned out to be damaged while it was read. The old one stays mapped: others may be reading it.
+// healIndex replaces an index that turned out to be damaged while it was read. The segment is pinned.
+// The old one stays mapped as long as the segment is: others may be reading it.
 func (s *Store) healIndex(seg *segment, old *sealedIndex) (*sealedIndex, error) {
 	s.healing.Lock()
 	defer s.healing.Unlock()
@@ -62,10 +73,11 @@ func (s *Store) healIndex(seg *segment, old *sealedIndex) (*sealedIndex, error) 
 		return now, nil
 	}
 	s.options.Log.Warn().Err(old.damaged).Str("segment", seg.name).Msg("the index is damaged; rebuilding it from the segment")
-	fresh, err := s.rebuildIndex(seg)
+	fresh, err := s.rebuildIndex(seg.whole())
 	if err != nil {
 		return nil, fmt.Errorf("rebuild the index of %s: %w", seg.name, err)
 	}
+	fresh.old = old
 	s.mu.Lock()
 	seg.index = fresh
 	s.mu.Unlock()

@@ -13,7 +13,7 @@ const goOnSize = 12
 // lostFrame makes a frame of kind lost. The first queue stands in the header, the others in the body: their number u32, then queue u32
 // and logical offset u64 of each, then zeros up to the size. No frame that can have been lost is smaller than what its queues take
 // here, so the list always fits in the place of what was damaged.
-func lostFrame(pos, size int64, epoch uint32, ms int64, list []goOn) []byte {
+func lostFrame(pos, size int64, epoch uint32, ms int64, list []goOn, x salt) []byte {
 	h := header{kind: kindLost, epoch: epoch, pos: pos, time: ms}
 	if len(list) > 0 {
 		h.queue, h.logical = list[0].queue, list[0].logical
@@ -28,7 +28,7 @@ func lostFrame(pos, size int64, epoch uint32, ms int64, list []goOn) []byte {
 		}
 	}
 	frame = append(frame, make([]byte, size-int64(len(frame)))...)
-	putHeader(frame, h)
+	putHeader(frame, h, x)
 	return frame
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -26,8 +27,9 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
-		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
-		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1),
+		topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}, hidden: map[int64]*hiddenGroup{},
+		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1), mapped: mappings{max: maxMapped},
+		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
@@ -48,10 +50,11 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(3)
+		s.workersOff.Add(4)
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()
+		go s.noter()
 		s.signal(s.prepareC)
 	}
 	return s, nil
@@ -89,6 +92,9 @@ func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
 		return err
 	}
+	if err := s.loadFlushed(); err != nil {
+		return err
+	}
 	if !s.options.ReadOnly {
 		if err := s.removeLeftovers(); err != nil {
 			return err
@@ -100,9 +106,10 @@ func (s *Store) load() error {
 	}
 	if prev {
 		c.clean = false // the log was written since
-		s.options.Log.Warn().Msg("the last checkpoint is damaged; going on from the one before")
+		s.options.Log.Warn().Msg("the last checkpoint is damaged or missing; going on from the one before")
 	}
-	bases, err := segmentBases(s.fs, s.options.Dir)
+	s.checkpointSound = c != nil && !prev
+	bases, indexed, err := segmentBases(s.fs, s.options.Dir)
 	if err != nil {
 		return err
 	}
@@ -114,10 +121,11 @@ func (s *Store) load() error {
 	} else {
 		s.restore(c)
 	}
-	tail, err := s.openSegments(c, bases)
+	tail, err := s.openSegments(c, bases, indexed)
 	if err != nil {
 		return err
 	}
+	fault.Point("recovery.opened")
 	s.verified = c.pos
 	if err := s.replay(c, tail); err != nil {
 		var corrupt *CorruptError
@@ -133,6 +141,7 @@ func (s *Store) load() error {
 	if s.options.ReadOnly {
 		return nil
 	}
+	fault.Point("recovery.replayed")
 	return s.begin(c)
 }
 
@@ -158,7 +167,10 @@ func (s *Store) removeLeftovers() error {
 func (s *Store) restore(c *checkpoint) {
 	s.epoch = max(c.epoch, 1)
 	s.appended = c.pos
-	s.offsets, s.hidden, s.foreign = c.offsets, c.hidden, c.foreign
+	s.hidden, s.foreign = c.hidden, c.foreign
+	for key, offset := range c.offsets {
+		s.setOffsetLocked([]byte(key), offset)
+	}
 	s.ids.observe(c.lastID)
 	for _, st := range c.queues {
 		q := s.newQueue(st.id, st.topic, st.partition)
@@ -168,24 +180,29 @@ func (s *Store) restore(c *checkpoint) {
 	}
 }
 
-// openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
-func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
-	for _, base := range bases {
-		seg, err := openSegment(s.fs, s.options.Dir, base)
-		if err != nil {
-			return nil, err
-		}
-		s.segments = append(s.segments, seg)
+// openSegments enters all segments and maps those behind the checkpoint, which it returns. What lies before is mapped when it is read.
+func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]bool) (tail []*segment, err error) {
+	for i, base := range bases {
 		if base >= c.pos {
-			tail = append(tail, seg)
+			seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
+			if err != nil {
+				return nil, err
+			}
+			s.segments, tail = append(s.segments, seg), append(tail, seg)
 			continue
 		}
-		if seg.index, err = openIndex(s.fs, indexName(seg.name), base); err == nil {
-			continue
+		end := c.pos
+		if i+1 < len(bases) {
+			end = min(end, bases[i+1])
 		}
-		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
-		if seg.index, err = s.rebuildIndex(seg); err != nil {
-			return nil, err
+		seg := &segment{base: base, end: end, limit: end, salt: s.salt, name: segmentName(s.options.Dir, base), sealed: true}
+		seg.pins.Store(unmapped)
+		s.segments = append(s.segments, seg)
+		if !indexed[base] {
+			if err := s.pin(seg, false); err != nil {
+				return nil, err
+			}
+			seg.unpin()
 		}
 	}
 	return tail, nil
@@ -207,12 +224,12 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		if seg.base != pos {
 			return s.missingSegment(pos)
 		}
-		s.open = seg
+		s.open, seg.runs = seg, s.takeRuns()
 		reason := ""
 		for reason == "" {
 			var h header
 			var body []byte
-			h, body, reason = frameAt(seg.bytes(pos), pos)
+			h, body, reason = frameAt(seg.bytes(pos), pos, s.salt)
 			if reason != "" {
 				break
 			}
@@ -230,6 +247,9 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 	}
 	for base := range missing {
 		return s.missingSegment(base)
+	}
+	if s.appended < s.noted {
+		return s.endsEarly(tail)
 	}
 	return nil
 }
@@ -270,7 +290,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 		}
 		q.closed.Store(flags&queueClosed != 0)
 	case kindOffset:
-		s.offsets[string(body)] = h.logical
+		s.setOffsetLocked(body, h.logical)
 	case kindTrim:
 		q.trimLocked(h.logical)
 	case kindGap:
@@ -316,7 +336,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 
 // observeIDs keeps message ids growing over a restart.
 func (s *Store) observeIDs(records []byte) {
-	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)); n += recordSize(records[n:]) {
+	for n := int64(0); n+protocol.RecordHeader <= int64(len(records)) && !fault.Mutant("forget_the_last_id"); n += recordSize(records[n:]) {
 		var id int64
 		for _, c := range records[n+8 : n+16] {
 			id = id<<8 | int64(c)
@@ -334,10 +354,15 @@ func (s *Store) broken(c *checkpoint, tail []*segment, i int, pos int64, reason 
 	}
 	samePower := c.bootID == s.options.BootID
 	behind, safe := survivors(tail[i:], pos)
+	safe = max(safe, s.noted)
 	seg := tail[i]
-	if safe > pos || (behind > 0 && samePower) {
+	if (safe > pos || (behind > 0 && samePower)) && !fault.Mutant("cut_at_any_bad_frame") {
+		why := fmt.Sprintf("%d sound frames lie behind it", behind)
+		if behind == 0 {
+			why = fmt.Sprintf("the log was flushed up to %d bytes behind it", safe-pos)
+		}
 		return &CorruptError{File: seg.name, Offset: pos - seg.base,
-			Reason: fmt.Sprintf("%s; %d sound frames lie behind it, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, behind)}
+			Reason: fmt.Sprintf("%s; %s, so this is damage and not a torn end. Nothing was changed. Restore the file, or see `metaq check --repair`", reason, why)}
 	}
 	if s.options.ReadOnly {
 		return nil
@@ -365,6 +390,7 @@ func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error 
 			if err := writeFile(s.fs, name, rest); err != nil {
 				return err
 			}
+			fault.Point("recovery.torn_kept")
 		}
 		if seg.base > pos {
 			seg.close()
@@ -397,19 +423,22 @@ func (s *Store) begin(c *checkpoint) error {
 		}
 		kept = append(kept, seg)
 	}
+	fault.Point("recovery.sealed")
 	s.segments = kept
 	p, err := s.prepare()
 	if err != nil {
 		return err
 	}
-	if s.open, err = p.place(s.fs, s.options.Dir, s.appended); err != nil {
+	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err
 	}
+	s.open.runs = s.takeRuns()
 	s.segments = append(s.segments, s.open)
 	if err := s.fs.SyncDir(s.path("log")); err != nil {
 		return err
 	}
-	data := s.encodeCheckpointLocked(s.open.base, false)
+	fault.Point("recovery.placed")
+	data := s.encodeCheckpoint(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
 		if err := s.jumpGaps(); err != nil {
@@ -434,6 +463,9 @@ func (s *Store) sealRecovered(seg *segment) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	if seg.runs == nil {
+		seg.runs = s.takeRuns() // of a file that was not reached, because the log ends before it
+	}
 	return s.writeIndex(seg)
 }
 
@@ -441,7 +473,7 @@ func (s *Store) sealRecovered(seg *segment) error {
 // anything that can have been served: an offset never gives two different messages.
 func (s *Store) jumpGaps() error {
 	for _, q := range s.byID {
-		if !q.relaxed && q.rules.groupCommit() {
+		if !q.relaxed && q.rules.groupCommit() || fault.Mutant("no_gap_after_a_power_cut") {
 			continue
 		}
 		to := q.end + s.options.MaxUnflushed
@@ -449,6 +481,7 @@ func (s *Store) jumpGaps() error {
 			return err
 		}
 	}
+	fault.Point("recovery.gaps")
 	if err := s.syncAll(append(s.unsynced, s.open), true); err != nil { // with very many queues the gaps fill a segment
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // janitor runs the schedules of the topics.
@@ -12,7 +14,7 @@ func (s *Store) janitor() {
 	defer s.workersOff.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := s.now()
+	last, told := s.now(), ""
 	for {
 		select {
 		case <-tick.C:
@@ -21,7 +23,7 @@ func (s *Store) janitor() {
 		}
 		now := s.now()
 		due := map[string]bool{}
-		err := s.expire(now, func(r Rules) bool {
+		err := s.expire(s.ageTime(now), func(r Rules) bool {
 			key := r.DeleteWhen.String()
 			if _, known := due[key]; !known {
 				next := r.DeleteWhen.Next(last)
@@ -30,8 +32,12 @@ func (s *Store) janitor() {
 			return due[key]
 		})
 		last = now
-		if err != nil {
-			s.options.Log.Error().Err(err).Msg("retention")
+		switch {
+		case err == nil && s.stuckQueues() == 0:
+			told = ""
+		case err != nil && err.Error() != told: // a schedule may try the same every second
+			told = err.Error()
+			s.options.Log.Error().Err(err).Msg("retention: what is named is kept until this is mended, or its deletePolicy is no longer archive")
 		}
 	}
 }
@@ -43,20 +49,19 @@ func (s *Store) Expire(now time.Time) error { return s.expire(now, func(Rules) b
 func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	var errs []error
 	moved := false
-	for _, q := range s.Queues() {
-		s.mu.Lock()
-		rules := q.rules
-		s.mu.Unlock()
-		if !due(rules) {
-			continue
-		}
-		m, err := s.expireQueue(q, rules.Retention, now)
-		moved = moved || m
-		if err != nil {
-			errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
+	for _, list := range s.dueQueues(due) {
+		for step := range slices.Chunk(list, walkStep) {
+			for _, q := range s.expired(step, now) {
+				m, err := s.expireQueue(q, now)
+				moved = moved || m
+				s.setStuck(q, err != nil)
+				if err != nil {
+					errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
+				}
+			}
 		}
 	}
-	if moved {
+	if s.mayRemove(moved) {
 		if err := s.removeDead(); err != nil {
 			errs = append(errs, err)
 		}
@@ -64,9 +69,77 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	return errors.Join(errs...)
 }
 
-// expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
-func (s *Store) expireQueue(q *Queue, p Policy, now time.Time) (bool, error) {
+// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, and when there is a new checkpoint since
+// the last look, because nothing behind the one before it may go.
+func (s *Store) mayRemove(moved bool) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	moved = moved || s.looked != s.checkpointed
+	s.looked = s.checkpointed
+	return moved
+}
+
+// dueQueues are the queues of the topics whose schedule is due, a list a topic. Most of the time there are none, which costs a look at
+// each topic and not at each queue.
+func (s *Store) dueQueues(due func(Rules) bool) (lists [][]*Queue) {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	for _, parts := range s.topics {
+		i := slices.IndexFunc(parts, func(q *Queue) bool { return q != nil })
+		if i < 0 {
+			continue
+		}
+		s.mu.Lock()
+		rules := parts[i].rules
+		s.mu.Unlock()
+		if due(*rules) {
+			lists = append(lists, slices.DeleteFunc(slices.Clone(parts), func(q *Queue) bool { return q == nil }))
+		}
+	}
+	return lists
+}
+
+// expired are those of some queues whose policy has no room for all that they hold.
+func (s *Store) expired(list []*Queue, now time.Time) (out []*Queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range list {
+		if q.expiredLocked(q.rules.Retention, now) > q.min {
+			out = append(out, q)
+		} else {
+			s.setStuckLocked(q, false)
+		}
+	}
+	return out
+}
+
+// setStuck notes whether old messages of a queue cannot be removed.
+func (s *Store) setStuck(q *Queue, stuck bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setStuckLocked(q, stuck)
+}
+
+func (s *Store) setStuckLocked(q *Queue, stuck bool) {
+	switch {
+	case stuck && !q.stuck:
+		s.stuck++
+	case !stuck && q.stuck:
+		s.stuck--
+	}
+	q.stuck = stuck
+}
+
+func (s *Store) stuckQueues() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stuck
+}
+
+// expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
+func (s *Store) expireQueue(q *Queue, now time.Time) (bool, error) {
+	s.mu.Lock()
+	p := q.rules.Retention
 	from, to := q.min, q.expiredLocked(p, now)
 	s.mu.Unlock()
 	if to <= from {
@@ -79,6 +152,7 @@ func (s *Store) expireQueue(q *Queue, p Policy, now time.Time) (bool, error) {
 	}
 	// The frame is written before anything is removed, and flushed before a file is: see removeDead.
 	_, err := s.appendControl(kindTrim, q.id, to, nil, func(int64) { q.trimLocked(to) })
+	fault.Point("retention.trimmed")
 	return err == nil, err
 }
 
@@ -94,7 +168,7 @@ func (q *Queue) expiredLocked(p Policy, now time.Time) int64 {
 		if end == st.offset || end > q.readable {
 			break
 		}
-		old := p.MaxAge > 0 && st.time < now.Add(-p.MaxAge).UnixMilli()
+		old := p.MaxAge > 0 && q.newestLocked(i, now) < now.Add(-p.MaxAge).UnixMilli()
 		large := p.MaxBytes > 0 && q.readable-st.offset > p.MaxBytes && i+1 < len(q.starts)
 		if !old && !large {
 			break
@@ -121,43 +195,68 @@ func (s *Store) removeDead() error {
 			}
 		}
 	}
-	mins := make([]int64, len(s.byID))
-	for i, q := range s.byID {
-		mins[i] = q.min
-	}
+	queues := s.byID
 	// A segment behind the last checkpoint is needed to replay, one without an index file to read.
 	var candidates []*segment
 	for _, g := range s.segments {
-		if g.index != nil && g.end <= s.checkpointed && !needed[g.base] {
+		if g.sealed && g.end <= s.checkpointed && !needed[g.base] {
 			candidates = append(candidates, g)
 		}
 	}
 	s.mu.Unlock()
+	mins := s.minimums(queues)
 	for _, g := range candidates {
-		if g.live(mins) {
-			continue
+		live, err := s.live(g, mins)
+		if err == nil && !live {
+			err = s.removeSegment(g)
 		}
-		if err := s.removeSegment(g); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// live says whether a queue has something in the segment that is not below its minimum.
-func (g *segment) live(mins []int64) bool {
-	x := g.index
-	for i := range x.queues {
-		queue := le.Uint32(x.dir[i*indexDirRecord:])
-		r, err := x.lookup(queue)
-		if err != nil || int(queue) > len(mins) {
-			return true
+// minimums are those of some queues. They only move up, so it does not matter that they are not of one moment.
+func (s *Store) minimums(list []*Queue) []int64 {
+	mins := make([]int64, 0, len(list))
+	for step := range slices.Chunk(list, walkStep) {
+		s.mu.Lock()
+		for _, q := range step {
+			mins = append(mins, q.min)
 		}
-		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] {
-			return true
+		s.mu.Unlock()
+	}
+	return mins
+}
+
+// live says whether a queue has something in the segment that is not below its minimum. It remembers one such queue, which mostly still
+// has when it is asked again: looking at all segments must not read all index files.
+func (s *Store) live(g *segment, mins []int64) (bool, error) {
+	if w := g.witness; w.queue > 0 && w.logical > mins[w.queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
+		return true, nil
+	}
+	if err := s.pin(g, false); err != nil {
+		return true, err
+	}
+	defer g.unpin()
+	s.mu.Lock()
+	x := g.index
+	s.mu.Unlock()
+	if x.check() != nil {
+		return true, nil // a reader has it made again
+	}
+	for i := range x.queues {
+		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
+		if int(queue) > len(mins) {
+			return true, nil
+		}
+		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
+			g.witness = goOn{queue, last.logical + int64(last.bytes)}
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // removeSegment writes down that the segment is not needed, then removes its files. Readers that hold it keep its mapping until they are done.
@@ -169,33 +268,19 @@ func (s *Store) removeSegment(g *segment) error {
 	if err != nil {
 		return err
 	}
+	if fault.Mutant("remove_before_flush") {
+		pos = 0
+	}
 	if err := s.wait(pos); err != nil {
 		return err
 	}
+	fault.Point("retention.dropped")
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
 		}
+		fault.Point("retention.removed")
 	}
-	s.unmapLater(g)
+	s.unmapRemoved(g)
 	return nil
-}
-
-// unmapLater drops the mappings of a segment that nobody can find any more. It waits for the readers to go, and never makes a new one wait.
-func (s *Store) unmapLater(g *segment) {
-	s.workersOff.Add(1)
-	go func() {
-		defer s.workersOff.Done()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for !s.unmap.TryLock() {
-			select {
-			case <-tick.C:
-			case <-s.quit:
-				return // Close unmaps nothing that is not in the list; the process ends or the mapping is dropped with it
-			}
-		}
-		defer s.unmap.Unlock()
-		g.close()
-	}()
 }

@@ -2,29 +2,34 @@ package store
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"github.com/metaq/metaq/store/fault"
 )
 
 // sealing is a segment that is full: its index and the checkpoint at its end are to be written.
 type sealing struct {
-	seg        *segment
-	checkpoint []byte
+	seg      *segment
+	snapshot *snapshot // becomes the checkpoint
 }
 
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
 // once everything before base is applied.
 func (s *Store) rollLocked(p *prepared, base int64) error {
-	seg, err := p.place(s.fs, s.options.Dir, base)
+	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
 		return s.poisonLocked(err)
 	}
+	fault.Point("roll.named")
+	seg.runs = s.takeRuns()
 	s.unsynced = append(s.unsynced, s.open)
 	s.dirDirty = true
 	s.rolled = &sealing{seg: s.open}
-	s.segments = append(slices.Clone(s.segments), seg)
+	// Readers have shorter slices of the same array, so adding in place changes nothing for them.
+	s.segments = append(s.segments, seg)
 	s.open = seg
 	s.signal(s.prepareC)
 	return nil
@@ -37,7 +42,9 @@ func (s *Store) snapshotLocked() {
 	}
 	job := s.rolled
 	s.rolled = nil
-	job.checkpoint = s.encodeCheckpointLocked(s.open.base, false)
+	n := s.beginSnapshotLocked(s.open.base, false)
+	job.snapshot = n
+	s.workersOff.Go(func() { n.walk(s, func() { time.Sleep(walkPause) }) })
 	s.toSeal = append(s.toSeal, job)
 	s.signal(s.sealC)
 }
@@ -46,6 +53,7 @@ func (s *Store) snapshotLocked() {
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
+		p.take()
 		return p, nil
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
@@ -99,6 +107,10 @@ func (s *Store) preparer() {
 		if err != nil {
 			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
+			continue
+		}
+		if s.options.Prewrite {
+			s.prewrite(p)
 		}
 	}
 }
@@ -137,10 +149,15 @@ func (s *Store) sealAll() {
 }
 
 func (s *Store) seal(job *sealing) error {
-	if err := s.wait(Position(job.seg.end)); err != nil {
+	safe := Position(job.seg.end)
+	if fault.Mutant("seal_before_flush") {
+		safe = 0
+	}
+	if err := s.wait(safe); err != nil {
 		return err
 	}
-	if job.seg.index == nil {
+	fault.Point("seal.flushed")
+	if job.seg.runs != nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
 		}
@@ -155,37 +172,51 @@ func (s *Store) seal(job *sealing) error {
 		job.seg.file = nil
 	}
 	s.files.Unlock()
-	return s.writeCheckpoint(job.checkpoint)
+	fault.Point("seal.cut")
+	<-job.snapshot.done
+	return s.writeCheckpoint(job.snapshot.encode(s.salt))
 }
 
-// writeIndex writes the index file of a full segment and lets its queues forget the runs in memory.
+// writeIndex writes the index file of a full segment, which then need not be in memory. Nobody adds to a full segment, so it needs no
+// lock for it.
 func (s *Store) writeIndex(seg *segment) error {
-	s.mu.Lock()
-	list := make([]queueRuns, 0, len(seg.queues))
-	for _, q := range seg.queues {
-		for _, g := range q.gens {
-			if g.seg == seg {
-				list = append(list, queueRuns{queue: q.id, runs: g.runs})
-			}
-		}
-	}
-	s.mu.Unlock()
-	name := indexName(seg.name)
-	if err := writeFile(s.fs, name, encodeIndex(seg.base, list)); err != nil {
+	name, runs := indexName(seg.name), seg.runs
+	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base, s.salt) }, nil); err != nil {
 		return err
 	}
-	index, err := openIndex(s.fs, name, seg.base)
+	index, err := openIndex(s.fs, name, seg.base, s.salt)
 	if err != nil {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	seg.index = index
-	for _, q := range seg.queues {
-		q.dropGenerationLocked(seg)
+	seg.index, seg.runs, seg.sealed = index, nil, true
+	read := runs.pins.Load() > 0 // nobody new can
+	s.mu.Unlock()
+	if !read {
+		s.freeRuns(runs)
 	}
-	seg.queues = nil
+	s.keepMapped(seg)
 	return nil
+}
+
+// takeRuns is an empty index for a new segment.
+func (s *Store) takeRuns() *memIndex {
+	select {
+	case x := <-s.spareRuns:
+		return x
+	default:
+		return newMemIndex()
+	}
+}
+
+// freeRuns keeps the memory of an index for the next segment, if none is kept yet.
+func (s *Store) freeRuns(x *memIndex) {
+	x.reset()
+	select {
+	case s.spareRuns <- x:
+	default:
+		x.release()
+	}
 }
 
 // stopWriting ends the goroutines and leaves a directory that needs no recovery.
@@ -200,11 +231,13 @@ func (s *Store) stopWriting() error {
 	s.next = nil
 	s.mu.Unlock()
 	if next != nil {
+		next.take()
 		next.discard(s.fs)
 	}
 	if failed != nil {
 		return failed
 	}
+	fault.Point("close.flushed")
 	s.sealAll()
 	if open.end == open.base {
 		// It keeps its name: that a segment is gone where the log goes on is always damage.
@@ -217,10 +250,8 @@ func (s *Store) stopWriting() error {
 	} else if err := s.sealOpen(open); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	data := s.encodeCheckpointLocked(s.appended, true)
-	s.mu.Unlock()
-	return s.writeCheckpoint(data)
+	fault.Point("close.sealed")
+	return s.writeCheckpoint(s.encodeCheckpoint(s.appended, true))
 }
 
 func (s *Store) sealOpen(seg *segment) error {

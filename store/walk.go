@@ -63,7 +63,7 @@ func onFault(do func()) {
 // frame is frameAt for a position of the segment that may be on a part of the disk that cannot be read.
 func (g *segment) frame(pos, end int64) (h header, body []byte, reason string) {
 	defer onFault(func() { reason = reasonUnreadable })
-	return frameAt(g.bytes(pos)[:end-pos], pos)
+	return frameAt(g.bytes(pos)[:end-pos], pos, g.salt)
 }
 
 func (g *segment) zeroFrom(pos, end int64) (zero bool) {

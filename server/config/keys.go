@@ -66,6 +66,7 @@ var keys = []key[Config]{
 
 	newKey("autoCreateTopics", reloadable, "make a topic at the first put to it", yesNo, func(c *Config) *bool { return &c.AutoCreateTopics }),
 	newKey("logSegmentSize", restart, "bytes of a segment file of the log; one more is preallocated", segments, func(c *Config) *int64 { return &c.LogSegmentSize }),
+	newKey("prewriteSegments", restart, "fill the next segment with zeros ahead, so that puts and flushes are faster; each byte is then written twice", yesNo, func(c *Config) *bool { return &c.PrewriteSegments }),
 	newKey("maxMessageSize", restart, "bytes of the data of a message", sizeKind(1<<10, 512<<20), func(c *Config) *int { return &c.Limits.MaxMessage }),
 	newKey("maxLineLength", restart, "bytes of a command line", sizeKind(256, 64<<10), func(c *Config) *int { return &c.Limits.MaxLine }),
 	newKey("maxConnections", reloadable, "connections in all; 0: as many as file descriptors allow", perhaps, func(c *Config) *int { return &c.Limits.MaxConnections }),

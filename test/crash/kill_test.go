@@ -2,21 +2,18 @@ package crash
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/metaq/metaq/test/chaos"
+	"github.com/metaq/metaq/test/history"
 	"github.com/metaq/metaq/test/process"
 )
 
-var (
-	kills = flag.Int("kills", 5, "how often TestKill9 kills the broker")
-	seed  = flag.Uint64("seed", 0, "of the moments of the kills; 0 = draw one")
-)
+var kills = flag.Int("kills", 0, "how often TestKill9 kills the broker; 0: as often as its form says")
 
 func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
 
@@ -33,96 +30,57 @@ unflushThreshold=1000
 unflushInterval=10000
 `
 
-var queues = []queue{{"flushed", 0}, {"flushed", 1}, {"written", 0}, {"written", 1}}
+var queues = []queue{
+	{"flushed", 0, history.Flushed}, {"flushed", 1, history.Flushed},
+	{"written", 0, history.Accepted}, {"written", 1, history.Accepted},
+}
 
 const (
-	writersPerQueue = 2
-	shortestLife    = 20 * time.Millisecond
-	longestLife     = 300 * time.Millisecond
+	shortestLife = 20 * time.Millisecond
+	longestLife  = 300 * time.Millisecond
 	// A run that acknowledged hardly anything has shown nothing.
 	leastPerKill = 20
 )
 
+// Test 1: kill -9 under load, again and again on the same data.
 func TestKill9(t *testing.T) {
-	if *seed == 0 {
-		*seed = rand.Uint64()
+	seed := chaos.Seed(t)
+	rounds := chaos.Pick(5, 200)
+	if *kills > 0 {
+		rounds = *kills
 	}
-	rng := rand.New(rand.NewPCG(*seed, 0))
-	broker := process.Start(t, process.Options{Config: config})
-	var (
-		writers []*writer
-		readers []*reader
-		starts  []time.Duration
-	)
-	for _, q := range queues {
-		readers = append(readers, &reader{queue: q})
-		for range writersPerQueue {
-			writers = append(writers, &writer{number: len(writers), queue: q})
-		}
+	v, starts := killLoop(t, seed, rounds, process.Options{Config: config})
+	if !v.Good {
+		t.Errorf("seed %d: convicted: %v", seed, v.Convicted())
 	}
-	for range *kills {
-		live(t, broker, writers, readers, shortestLife+time.Duration(rng.Int64N(int64(longestLife-shortestLife))))
+	if v.Puts[history.OK] < rounds*leastPerKill || v.Faults["kill -9"] != rounds {
+		t.Errorf("only %d puts were acknowledged over %d kills: the run proves nothing", v.Puts[history.OK], v.Faults["kill -9"])
+	}
+	chaos.Figure(t, 1, "kills survived", "%d", rounds)
+	chaos.Figure(t, 1, "acknowledged messages checked", "%d, %d lost, %d altered, %d stored twice", v.Puts[history.OK], v.Count("lost-acked"), v.Count("invented"), v.Count("duplicate"))
+	chaos.Figure(t, 1, "start after a kill", "p50 %s, p99 %s, max %s; log %.0f MB at the end", history.Quantile(starts, 0.5), history.Quantile(starts, 0.99), history.Quantile(starts, 1), float64(v.Bytes)/1e6)
+	chaos.Figure(t, 1, "start to first acknowledged put", "p50 %s, p99 %s, max %s", history.Quantile(v.Recovery, 0.5), history.Quantile(v.Recovery, 0.99), history.Quantile(v.Recovery, 1))
+}
+
+// killLoop kills a broker under load so often, and judges what it serves in the end.
+func killLoop(t *testing.T, seed uint64, rounds int, o process.Options) (v *history.Verdict, starts []time.Duration) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	run := history.Begin(t, history.Header{Test: "kill9", Seed: seed}, o.Config)
+	broker := process.Start(t, o)
+	l := newLoad(run, queues)
+	life := func() time.Duration { return shortestLife + time.Duration(rng.Int64N(int64(longestLife-shortestLife))) }
+	for range rounds {
+		l.live(broker.Addr, func() {
+			<-time.After(life())
+			l.fault("kill -9")
+			broker.Kill(t)
+		})
 		broker.Restart(t)
+		l.healed("kill -9")
 		starts = append(starts, broker.Start)
 	}
-
-	var v verdict
-	var bytes int64
-	for i, q := range queues {
-		j := newJudge(&v, q, writers, readers[i])
-		end, err := readAll(broker.Addr, q, j.visit)
-		if err != nil {
-			t.Errorf("read back: %v", err)
-		}
-		j.finish()
-		bytes += end
-	}
-	broker.Stop(t)
-
-	fmt.Printf("kill -9: %d kills, seed %d, %.1f MB\n%v\n", *kills, *seed, float64(bytes)/1e6, &v)
+	v = l.judge(t, broker, func() { <-time.After(longestLife) })
 	slices.Sort(starts)
-	fmt.Printf("start after a kill: p50 %s, p99 %s, max %s\n",
-		at(starts, 0.5), at(starts, 0.99), at(starts, 1))
-	for _, e := range v.examples {
-		t.Error(e)
-	}
-	for _, w := range writers {
-		for _, r := range w.refused[:min(len(w.refused), 3)] {
-			t.Errorf("writer %d: %s", w.number, r)
-		}
-	}
-	for _, r := range readers {
-		for _, s := range r.wrong[:min(len(r.wrong), 3)] {
-			t.Errorf("reader of %s: %s", r.queue, s)
-		}
-	}
-	if v.bad() > 0 {
-		t.Errorf("seed %d: %v", *seed, &v)
-	}
-	if v.acknowledged < *kills*leastPerKill {
-		t.Errorf("only %d puts were acknowledged in %d lives", v.acknowledged, *kills)
-	}
-}
-
-// live lets everybody work for a while, kills the broker and waits until all have noticed.
-func live(t *testing.T, broker *process.Broker, writers []*writer, readers []*reader, life time.Duration) {
-	t.Helper()
-	var all sync.WaitGroup
-	for _, w := range writers {
-		all.Go(func() { w.work(broker.Addr) })
-	}
-	for _, r := range readers {
-		all.Go(func() { r.follow(broker.Addr) })
-	}
-	<-time.After(life)
-	broker.Kill(t)
-	all.Wait()
-}
-
-// at is a quantile of sorted durations.
-func at(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[int(q*float64(len(sorted)-1))].Round(time.Millisecond)
+	return v, starts
 }

@@ -23,6 +23,9 @@ type number struct {
 	n      int64
 }
 
+// id is the number as histories have it.
+func (m number) id() string { return fmt.Sprintf("w%d-%d", m.writer, m.n) }
+
 // body is the data of a message. It begins with its number in words and goes on with bytes that follow from the number.
 func (m number) body() []byte {
 	rng := rand.New(rand.NewPCG(uint64(m.writer), uint64(m.n)))

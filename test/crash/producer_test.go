@@ -75,7 +75,7 @@ func checkOrder(t *testing.T, addr string, sent int64) (twice int) {
 	t.Helper()
 	found := make([]bool, sent)
 	for partition := range 2 {
-		q := queue{"t", partition}
+		q := queue{"t", partition, ""}
 		last := int64(-1)
 		_, err := readAll(addr, q, func(m stored, broken error) {
 			name, err := parseNumber(m.data)

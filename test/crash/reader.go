@@ -1,71 +1,126 @@
 package crash
 
 import (
+	"bytes"
 	"fmt"
-	"hash/crc32"
+	"strconv"
 	"time"
+
+	"github.com/metaq/metaq/test/history"
 )
 
 const (
 	readSize  = 512 << 10
 	pollEvery = 2 * time.Millisecond
+	group     = "crash"
 )
-
-// sight is a message that a reader was given while the broker was under load.
-type sight struct {
-	offset int64
-	id     int64
-	sum    uint32
-}
 
 // reader follows a partition, from where it was when the broker died.
 type reader struct {
+	run    *history.Run
+	f      string // history.Get, or history.Final
+	number int
 	queue  queue
 	offset int64
-	seen   []sight
-	wrong  []string
 }
 
-// follow reads what comes until the connection ends, which the kill does.
-func (r *reader) follow(addr string) {
+func (r *reader) event(kind string) history.Event {
+	return history.Event{Proc: fmt.Sprintf("r%d", r.number), Type: kind, F: r.f, Topic: r.queue.topic, Part: r.queue.partition, Group: group, Off: r.offset}
+}
+
+// work reads what comes until the connection ends, which the fault does.
+func (r *reader) work(addr string) {
 	conn, err := dial(addr)
 	if err != nil {
-		r.wrong = append(r.wrong, fmt.Sprintf("connect: %v", err))
-		return
+		return // the fault came first
 	}
 	defer conn.close()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for {
-		a, err := conn.get(r.queue, r.offset, readSize)
+		status, err := r.get(conn)
 		if err != nil {
 			return
 		}
-		switch a.code {
-		case 200:
-			r.take(a.body)
-		case 404:
+		if status != 200 {
 			<-poll.C
-		default:
-			r.wrong = append(r.wrong, fmt.Sprintf("get at %d: %d %s", r.offset, a.code, a.body))
-			return
 		}
 	}
 }
 
-// take notes the whole messages of an answer.
-func (r *reader) take(b []byte) {
+// get does one get and notes it.
+func (r *reader) get(conn *wire) (status int, err error) {
+	r.run.Add(r.event(history.Invoke))
+	a, err := conn.get(r.queue, r.offset, readSize)
+	e := r.event(history.Info)
+	if err != nil {
+		e.Err = err.Error()
+		r.run.Add(e)
+		return 0, err
+	}
+	e.Type, e.Status = history.OK, a.code
+	switch a.code {
+	case 200:
+		e.Got, r.offset = whole(a.body, r.offset)
+	case 301:
+		if e.To, err = strconv.ParseInt(string(a.body), 10, 64); err != nil {
+			return 0, fmt.Errorf("%s: 301 %q: %w", r.queue, a.body, err)
+		}
+		r.offset = e.To
+	case 404:
+	default:
+		e.Type, e.Err = history.Fail, string(a.body)
+	}
+	r.run.Add(e)
+	return a.code, nil
+}
+
+// whole takes the whole messages out of an answer, and where the next one begins.
+func whole(b []byte, at int64) ([]history.Message, int64) {
+	var list []history.Message
 	for {
 		m, size, err := parseStored(b)
-		if err != nil {
-			r.wrong = append(r.wrong, fmt.Sprintf("message at %d while under load: %v", r.offset, err))
-		}
 		if size == 0 {
-			return
+			return list, at
 		}
-		r.seen = append(r.seen, sight{r.offset, m.id, crc32.ChecksumIEEE(m.data)})
-		r.offset += int64(size)
+		h := history.Message{Off: at, MID: m.id, Len: len(m.data), CRC: sumOf(m.data)}
+		name, numberErr := parseNumber(m.data)
+		switch {
+		case err != nil:
+			h.Bad = err.Error()
+		case numberErr != nil:
+			h.Bad = numberErr.Error()
+		default:
+			h.ID = name.id()
+			if !bytes.Equal(m.data, name.body()) {
+				h.Bad = "its body is not the one that belongs to its number"
+			}
+		}
+		list = append(list, h)
+		at += int64(size)
 		b = b[size:]
+	}
+}
+
+// readFinal reads a partition from its first message to its end, for the judge.
+func readFinal(run *history.Run, addr string, q queue) error {
+	conn, err := dial(addr)
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	for r := (&reader{run: run, f: history.Final, queue: q}); ; {
+		at := r.offset
+		switch status, err := r.get(conn); {
+		case err != nil:
+			return err
+		case status == 404:
+			return nil
+		case status != 200 && status != 301:
+			return fmt.Errorf("%s: get at %d: %d", q, at, status)
+		case r.offset == at:
+			return fmt.Errorf("%s: the answer at %d holds no message", q, at)
+		}
 	}
 }
 

@@ -66,18 +66,24 @@ func (w *wire) read() (answer, error) {
 	return a, err
 }
 
-// get asks for the messages from an offset on.
-func (w *wire) get(q queue, offset int64, size int) (answer, error) {
-	if _, err := fmt.Fprintf(w.conn, "get %s crash %d %d %d 1\r\n", q.topic, q.partition, offset, size); err != nil {
+// ask sends one command line and reads its answer.
+func (w *wire) ask(format string, args ...any) (answer, error) {
+	if _, err := fmt.Fprintf(w.conn, format+"\r\n", args...); err != nil {
 		return answer{}, err
 	}
 	return w.read()
 }
 
-// queue names a partition.
+// get asks for the messages from an offset on.
+func (w *wire) get(q queue, offset int64, size int) (answer, error) {
+	return w.ask("get %s %s %d %d %d 1", q.topic, group, q.partition, offset, size)
+}
+
+// queue names a partition, and the level of its acknowledgements.
 type queue struct {
 	topic     string
 	partition int
+	level     string
 }
 
 func (q queue) String() string { return fmt.Sprintf("%s-%d", q.topic, q.partition) }

@@ -2,50 +2,56 @@ package crash
 
 import (
 	"fmt"
+	"hash/crc32"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/metaq/metaq/test/history"
 )
 
 // How hard a writer works: so many puts without an answer, and a burst of them so often.
 const (
 	window     = 48
-	burst      = 16
+	burst      = 8
 	burstEvery = 2 * time.Millisecond
 )
 
-// receipt is an acknowledged message: the promise of the broker.
-type receipt struct {
-	n      int64
-	id     int64
-	offset int64
-}
-
 // writer sends numbered messages to one partition, over a new connection for each life of the broker.
 type writer struct {
-	number   int
-	queue    queue
-	next     int64 // what is below was sent, once
-	receipts []receipt
-	refused  []string // answers other than 200: nothing here gives a reason for one
+	run    *history.Run
+	number int
+	queue  queue
+	next   int64 // what is below was sent, once
 }
 
-// work sends until the connection ends, which the kill does.
+func (w *writer) event(kind string, n int64) history.Event {
+	return history.Event{Proc: fmt.Sprintf("w%d", w.number), Type: kind, F: history.Put, Topic: w.queue.topic, Part: w.queue.partition,
+		ID: number{w.number, n}.id(), Level: w.queue.level, Attempt: 1}
+}
+
+// work sends until the connection ends, which the fault does.
 func (w *writer) work(addr string) {
 	conn, err := dial(addr)
 	if err != nil {
-		w.refused = append(w.refused, fmt.Sprintf("connect: %v", err))
-		return
+		return // the fault came first: nothing was sent
 	}
 	free := make(chan struct{}, window)
 	over := make(chan struct{})
 	first := w.next
 	done := make(chan int64)
 	go func() { done <- w.send(conn, first, free, over) }()
-	w.listen(conn, free)
+	open := w.listen(conn, free)
 	conn.close()
 	close(over)
 	w.next = <-done
+	for n := first; n < w.next; n++ {
+		if !open[n] {
+			e := w.event(history.Info, n)
+			e.Err = "the connection ended"
+			w.run.Add(e)
+		}
+	}
 }
 
 // send puts messages from number n on until the connection fails, and returns the first number that was not sent.
@@ -62,6 +68,9 @@ func (w *writer) send(conn *wire, n int64, free chan<- struct{}, over <-chan str
 				return n
 			}
 			body := number{w.number, n}.body()
+			e := w.event(history.Invoke, n)
+			e.Len, e.CRC = len(body), sumOf(body)
+			w.run.Add(e)
 			buf = fmt.Appendf(buf, "put %s %d %d 0 %d\r\n", w.queue.topic, w.queue.partition, len(body), opaqueOf(n))
 			buf = append(buf, body...)
 			n++
@@ -78,35 +87,46 @@ func (w *writer) send(conn *wire, n int64, free chan<- struct{}, over <-chan str
 	}
 }
 
+func sumOf(b []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(b)) }
+
 func opaqueOf(n int64) int64 { return n % (1 << 30) }
 
-// listen notes what is acknowledged until the connection ends.
-func (w *writer) listen(conn *wire, free <-chan struct{}) {
+// listen notes what is answered until the connection ends, and returns which numbers were.
+func (w *writer) listen(conn *wire, free <-chan struct{}) map[int64]bool {
+	answered := map[int64]bool{}
 	base := w.next
 	for {
 		a, err := conn.read()
 		if err != nil {
-			return
+			return answered
 		}
 		<-free
-		if a.code != 200 {
-			w.refused = append(w.refused, fmt.Sprintf("%d %s", a.code, a.body))
-			continue
-		}
 		// The window is far smaller than the range of opaques: the distance from the first number of this
 		// connection is unambiguous.
 		n := base + (a.opaque-opaqueOf(base)+1<<30)%(1<<30)
-		words := strings.Fields(string(a.body))
-		if len(words) != 3 || words[1] != strconv.Itoa(w.queue.partition) {
-			w.refused = append(w.refused, fmt.Sprintf("200 %s", a.body))
-			continue
-		}
-		id, err1 := strconv.ParseInt(words[0], 10, 64)
-		offset, err2 := strconv.ParseInt(words[2], 10, 64)
-		if err1 != nil || err2 != nil {
-			w.refused = append(w.refused, fmt.Sprintf("200 %s", a.body))
-			continue
-		}
-		w.receipts = append(w.receipts, receipt{n, id, offset})
+		answered[n] = true
+		w.run.Add(w.outcome(n, a))
 	}
+}
+
+// outcome is the event of an answer. Only 503 says that nothing was stored.
+func (w *writer) outcome(n int64, a answer) history.Event {
+	e := w.event(history.Info, n)
+	e.Status, e.Err = a.code, string(a.body)
+	if a.code == 503 {
+		e.Type = history.Fail
+	}
+	if a.code != 200 {
+		return e
+	}
+	words := strings.Fields(e.Err)
+	if len(words) != 3 || words[1] != strconv.Itoa(w.queue.partition) {
+		return e
+	}
+	id, err1 := strconv.ParseInt(words[0], 10, 64)
+	offset, err2 := strconv.ParseInt(words[2], 10, 64)
+	if err1 == nil && err2 == nil {
+		e.Type, e.MID, e.Off, e.Err = history.OK, id, offset, ""
+	}
+	return e
 }

@@ -35,9 +35,10 @@ var rules = []rule{
 		without: []string{"github.com/panjf2000/"},
 	},
 	{
-		folder:  "store",
-		may:     []string{"protocol", "store/vfs"},
-		without: []string{"github.com/panjf2000/", "net/http"},
+		folder:   "store",
+		may:      []string{"protocol", "store/vfs"},
+		mayTests: []string{"test"},
+		without:  []string{"github.com/panjf2000/", "net/http"},
 	},
 	{
 		folder:  "server/config",

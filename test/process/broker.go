@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,7 @@ type Options struct {
 	Config string   // text of the configuration file; "" = none
 	Data   string   // data directory; "" = a new one
 	Args   []string // more arguments of `metaq serve`
+	Tags   string   // build tags of the binary, as `go build -tags` takes them
 	Under  []string // a command that runs the broker, as prlimit does; the broker's command line follows it
 }
 
@@ -34,6 +36,11 @@ type Broker struct {
 	Data     string
 	// Start is how long the last start took until both ports answered.
 	Start time.Duration
+	// Env holds more variables of the process, NAME=value. A change counts from the next start on.
+	Env []string
+	// BootID is what the process takes for the id of the machine's boot, "" for the real one: the broker tells a power cut by it. A change
+	// counts from the next start on. It is mounted over the kernel's file in a name space of the process's own, which takes root.
+	BootID string
 
 	binary string
 	folder string
@@ -47,7 +54,29 @@ type Broker struct {
 // Start runs a broker on free ports and waits until it is ready. It is killed when the test ends.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
-	b := &Broker{binary: Binary(t), folder: t.TempDir(), Data: o.Data, under: o.Under}
+	b := prepare(t, o)
+	b.run(t, "0", "0")
+	return b
+}
+
+// Attempt is Start for a broker that may refuse to start. If it has ended by itself, b is nil and refused is what it wrote.
+func Attempt(t testing.TB, o Options) (b *Broker, refused string) {
+	t.Helper()
+	b = prepare(t, o)
+	if err := b.launch(t, "0", "0"); err == nil {
+		return b, ""
+	}
+	text, err := os.ReadFile(b.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nil, string(text)
+}
+
+// prepare makes everything that a broker needs to be run.
+func prepare(t testing.TB, o Options) *Broker {
+	t.Helper()
+	b := &Broker{binary: Binary(t, o.Tags), folder: t.TempDir(), Data: o.Data, under: o.Under}
 	if b.Data == "" {
 		b.Data = filepath.Join(b.folder, "data")
 	}
@@ -65,7 +94,6 @@ func Start(t testing.TB, o Options) *Broker {
 	}
 	b.log = log
 	t.Cleanup(func() { b.cleanup(t) })
-	b.run(t, "0", "0")
 	return b
 }
 
@@ -74,14 +102,48 @@ func (b *Broker) readyFile() string { return filepath.Join(b.folder, "ready") }
 // run starts the process and waits until it says that it is ready.
 func (b *Broker) run(t testing.TB, port, httpPort string) {
 	t.Helper()
+	if err := b.launch(t, port, httpPort); err != nil {
+		t.Fatalf("the broker ended while it started: %v", err)
+	}
+}
+
+// bootIDFile is where the kernel tells the id of the boot.
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+// command is the process that is to be started.
+func (b *Broker) command(t testing.TB, line []string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(line[0], line[1:]...)
+	if b.BootID != "" {
+		name := filepath.Join(b.folder, "boot_id")
+		if err := os.WriteFile(name, []byte(b.BootID+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		script := "mount --bind " + name + " " + bootIDFile + ` && exec "$0" "$@"`
+		cmd = exec.Command("unshare", append([]string{"--mount", "sh", "-c", script}, line...)...)
+	}
+	cmd.Env = append(environ(), b.Env...)
+	cmd.Stdout, cmd.Stderr = b.log, b.log
+	return cmd
+}
+
+// environ is the environment without the settings of tests, which the broker would take for mistyped ones of its own.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains([]string{"METAQ_CHAOS", "METAQ_SEED", "METAQ_FIGURES"}, name)
+	})
+}
+
+// launch starts the process and waits until it is ready. The error is that it ended before.
+func (b *Broker) launch(t testing.TB, port, httpPort string) error {
+	t.Helper()
 	if err := os.Remove(b.readyFile()); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	begin := time.Now()
 	line := append(append(b.under[:len(b.under):len(b.under)], b.binary), b.args...)
-	line = append(line, "--port", port, "--http-port", httpPort)
-	b.cmd = exec.Command(line[0], line[1:]...)
-	b.cmd.Stdout, b.cmd.Stderr = b.log, b.log
+	b.cmd = b.command(t, append(line, "--port", port, "--http-port", httpPort))
 	if err := b.cmd.Start(); err != nil {
 		t.Fatalf("start the broker: %v", err)
 	}
@@ -96,7 +158,7 @@ func (b *Broker) run(t testing.TB, port, httpPort string) {
 		select {
 		case err := <-b.exited:
 			b.cmd = nil
-			t.Fatalf("the broker ended while it started: %v", err)
+			return fmt.Errorf("end of the process: %w", err)
 		case <-bound:
 			t.Fatalf("the broker was not ready after %s", startBound)
 		case <-poll.C:
@@ -108,7 +170,7 @@ func (b *Broker) run(t testing.TB, port, httpPort string) {
 			if err := b.readAddresses(string(text)); err != nil {
 				t.Fatal(err)
 			}
-			return
+			return nil
 		}
 	}
 }
@@ -180,12 +242,59 @@ func (b *Broker) Restart(t testing.TB) {
 	b.run(t, portOf(b.Addr), portOf(b.HTTPAddr))
 }
 
+// TryRestart is Restart for a process that may end while it starts, which is the error.
+func (b *Broker) TryRestart(t testing.TB) error {
+	t.Helper()
+	if b.cmd != nil {
+		t.Fatal("the broker is still running")
+	}
+	return b.launch(t, portOf(b.Addr), portOf(b.HTTPAddr))
+}
+
+// Signal sends a signal to the process.
+func (b *Broker) Signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if b.cmd == nil {
+		t.Fatal("the broker is not running")
+	}
+	if err := b.cmd.Process.Signal(s); err != nil {
+		t.Fatalf("%s for the broker: %v", s, err)
+	}
+}
+
+// Ended waits until the process ends by itself, at most for a time. err is how it ended.
+func (b *Broker) Ended(t testing.TB, bound time.Duration) (ended bool, err error) {
+	t.Helper()
+	if b.cmd == nil {
+		t.Fatal("the broker is not running")
+	}
+	select {
+	case err := <-b.exited:
+		b.cmd = nil
+		return true, err
+	case <-time.After(bound):
+		return false, nil
+	}
+}
+
+// PID is the process id of the running broker.
+func (b *Broker) PID() int { return b.cmd.Process.Pid }
+
+// Reload gives the broker, which was started with a configuration, another one.
+func (b *Broker) Reload(t testing.TB, config string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(b.folder, "server.ini"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.Signal(t, syscall.SIGHUP)
+}
+
 // Tool runs a metaq command against this broker and returns what it wrote to standard output.
 func (b *Broker) Tool(t testing.TB, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(b.binary, args...)
-	cmd.Env = append(os.Environ(), "METAQ_BROKER="+b.Addr)
+	cmd.Env = append(environ(), "METAQ_BROKER="+b.Addr)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("metaq %s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())

@@ -24,23 +24,43 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-var build = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(folder, "metaq")
-	cmd := exec.Command("go", "build", "-o", name, "github.com/metaq/metaq/tools/metaq")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build metaq: %w\n%s", err, out)
-	}
-	return name, nil
-})
+// builds holds the binaries that were built, by their tags.
+var builds struct {
+	sync.Mutex
+	done map[string]*built
+}
 
-// Binary returns the path of the metaq binary, built from the present source.
-func Binary(t testing.TB) string {
+type built struct {
+	name string
+	err  error
+}
+
+func build(tags string) (string, error) {
+	builds.Lock()
+	defer builds.Unlock()
+	b := builds.done[tags]
+	if b == nil {
+		if builds.done == nil {
+			builds.done = map[string]*built{}
+		}
+		b = &built{name: filepath.Join(folder, fmt.Sprintf("metaq%d", len(builds.done)))}
+		builds.done[tags] = b
+		cmd := exec.Command("go", "build", "-tags", tags, "-o", b.name, "github.com/metaq/metaq/tools/metaq")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("build metaq: %w\n%s", err, out)
+		}
+	}
+	return b.name, b.err
+}
+
+// Binary returns the path of the metaq binary, built from the present source with these tags ("" for none).
+func Binary(t testing.TB, tags string) string {
 	t.Helper()
 	if folder == "" {
 		t.Fatal("TestMain of this package has to call process.Main")
 	}
-	name, err := build()
+	name, err := build(tags)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,21 +7,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
-
-// Pid is the process id of the running broker.
-func (b *Broker) Pid() int { return b.cmd.Process.Pid }
-
-// Signal sends a signal to the running broker.
-func (b *Broker) Signal(t testing.TB, sig syscall.Signal) {
-	t.Helper()
-	if err := b.cmd.Process.Signal(sig); err != nil {
-		t.Fatalf("send %s to the broker: %v", sig, err)
-	}
-}
 
 // Await waits until the process has ended, and fails the test when it does not exit with 0.
 func (b *Broker) Await(t testing.TB) {
@@ -34,7 +22,7 @@ func (b *Broker) Await(t testing.TB) {
 // Memory is what the process holds: all of it, and the part that belongs to no file. Both are bytes.
 func (b *Broker) Memory(t testing.TB) (resident, anonymous int64) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.PID()))
 	if err != nil {
 		t.Fatalf("memory of the broker: %v", err)
 	}

@@ -1,0 +1,57 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// losses counts the puts, and those that are not where they were acknowledged.
+func (j *judge) losses() {
+	taken := map[string]int{} // by partition and cut
+	for id, p := range j.puts {
+		state := p.state
+		if state == Invoke {
+			state = Info
+		}
+		j.v.Puts[state]++
+		if state == Info && p.found > 0 {
+			j.v.Kept++
+		}
+		if p.state != OK || p.atPlace {
+			continue
+		}
+		l := j.parts[p.at]
+		cut, allowed := j.cutAfter(p.acked)
+		switch {
+		case p.off < l.first && slices.Contains(j.expires, p.at.topic):
+			j.v.Expired++
+		case p.level == Accepted && allowed && p.found == 0:
+			p.lost = true
+			j.v.Allowed++
+			j.v.WorstWindow = max(j.v.WorstWindow, time.Duration(cut-p.acked))
+			key := fmt.Sprint(p.at, cut)
+			taken[key]++
+			j.v.WorstLoss = max(j.v.WorstLoss, taken[key])
+		case p.found > 0:
+			j.v.convict("lost-acked", "%s: %s was acknowledged at %d with id %d and is elsewhere, or has another id", p.at, id, p.off, p.mid)
+		default:
+			j.v.convict("lost-acked", "%s: %s, acknowledged at %d after %s, is not there", p.at, id, p.off, time.Duration(p.acked))
+		}
+	}
+}
+
+// cutAfter finds the first power cut after a moment, if what was acknowledged then may be lost by it.
+func (j *judge) cutAfter(t int64) (cut int64, allowed bool) {
+	i, _ := slices.BinarySearch(j.cuts, t)
+	if i == len(j.cuts) {
+		return 0, false
+	}
+	return j.cuts[i], j.cuts[i]-t <= j.window
+}
+
+// mayBeLost says whether a message that was read at a time may be gone in the end.
+func (j *judge) mayBeLost(p *put, read int64) bool {
+	_, allowed := j.cutAfter(read)
+	return p.level == Accepted && allowed
+}
