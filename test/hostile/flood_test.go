@@ -123,7 +123,7 @@ func TestConnectionFlood(t *testing.T) {
 	}
 
 	// No descriptor at all: the limit falls below what is open, while the flood goes on knocking.
-	setFiles(t, b.Pid(), files/4, files)
+	setFiles(t, b.PID(), files/4, files)
 	over := make(chan struct{})
 	var all sync.WaitGroup
 	doors := &flood{}
@@ -135,7 +135,7 @@ func TestConnectionFlood(t *testing.T) {
 	all.Wait()
 	failed := old.number(t, "connections", "accept_errors_total")
 	byFiles := old.number(t, "connections", "refused_file_descriptors")
-	setFiles(t, b.Pid(), files, files)
+	setFiles(t, b.PID(), files, files)
 	f.leave()
 	back := waitFor(t, "a new connection is served", func() bool {
 		c, err := connect(b.Addr)
