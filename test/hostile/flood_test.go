@@ -151,7 +151,7 @@ func TestConnectionFlood(t *testing.T) {
 
 	chaos.Figure(t, 21, "without descriptors: errors of accept, refused, not told", "%d, %d, %d", failed, byFiles, doors.unanswered.Load())
 	chaos.Figure(t, 21, "old connections' p99 before / during", "%s / %s", ms(quantile(calm, 0.99)), ms(p99(loud)))
-	chaos.Figure(t, 21, "old connections' commands answered during", "%d of %d", len(loud), len(loud))
+	chaos.Figure(t, 21, "old connections' commands during", "%d, all answered", len(loud)) // one that is not has failed the test
 	chaos.Figure(t, 21, "new connections served after", "%s", ms(back))
 	if failed == 0 || byFiles == 0 {
 		t.Errorf("%d errors of accept and %d refused: the broker did not run out of descriptors", failed, byFiles)

@@ -106,7 +106,8 @@ func TestSlowConsumers(t *testing.T) {
 	if most := int64(bound + readers*(64<<10+message)); held > most {
 		t.Errorf("%d bytes were held, want at most %d", held, most)
 	}
-	if most := before + 3*bound; anonymous > most {
+	// The collector lets the heap double before it runs, and buffers that connections gave back are kept for the next ones for a while.
+	if most := before + 4*bound; anonymous > most {
 		t.Errorf("anonymous memory grew from %d to %d bytes, want at most %d", before, anonymous, most)
 	}
 	// A generous bound: on a machine with other work the p99 alone moves by hundreds of milliseconds.
