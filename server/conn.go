@@ -423,7 +423,7 @@ func (c *conn) check(now time.Time) {
 		c.sock.Close()
 	case !c.stalled.IsZero() && now.Sub(c.stalled) > lim.stall:
 		c.slow("it has taken no answer for " + lim.stall.String())
-	case !c.partial.IsZero() && !c.ending && now.Sub(c.partial) > lim.partial+time.Duration(len(c.rest)/minRate)*time.Second:
+	case !c.partial.IsZero() && !c.ending && (now.Sub(c.input) > lim.partial || now.Sub(c.partial) > lim.partial+time.Duration(len(c.rest)/minRate)*time.Second):
 		c.loop.Load().counts.timeouts.Add(1)
 		c.write(protocol.AppendResult(nil, protocol.StatusTimeout, protocol.NoOpaque,
 			"The command was not complete after "+lim.partial.String()+", the connection is closed"))

@@ -7,6 +7,8 @@
 //	engine.go   gnet's event loops read the sockets; plain.go does the same with one goroutine a connection
 //	loop.go     everything about a connection happens on its loop; other goroutines post tasks to it
 //	conn.go     bytes in, commands out; bounds; answers; the end of a connection
+//	budget.go   what all connections together may make the broker hold, and who waits for it
+//	turn.go     connections with many answers take turns
 //	put.go ...  one file a command
 //	worker.go   what may block (cold reads, seek by time, large listings) runs on a few goroutines, one command a connection
 //

@@ -259,6 +259,57 @@ func TestLimit_HalfACommand(t *testing.T) {
 	})
 }
 
+// TestLimit_HalfALargeCommand sends much of a large message and then nothing: the time that it gets for its size is for one that goes on coming.
+func TestLimit_HalfALargeCommand(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
+		s.setLimits(func(l *limits) { l.partial = 50 * time.Millisecond })
+		c := dial(t, addr)
+		c.send("put t 0 4000000 0 1\r\n" + strings.Repeat("x", 1<<20))
+		c.want(protocol.StatusTimeout)
+		c.wantEnd()
+	})
+}
+
+func TestLimit_FirstCommand(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
+		old := dial(t, addr)
+		old.send("version 1\r\n")
+		old.want(protocol.StatusOK)
+		s.setLimits(func(l *limits) { l.first = 50 * time.Millisecond })
+		c := dial(t, addr)
+		if text := c.want(protocol.StatusTimeout); !strings.Contains(text, "firstCommandTimeout") {
+			t.Errorf("the answer %q does not name the limit", text)
+		}
+		c.wantEnd()
+		old.send("version 1\r\n")
+		old.want(protocol.StatusOK)
+	})
+}
+
+// TestLimit_FirstCommandWhenCrowded fills nearly all the places with connections that say nothing: they get little time then.
+func TestLimit_FirstCommandWhenCrowded(t *testing.T) {
+	s := startServer(t, settings{"maxConnections": "8", "firstCommandTimeout": "1h"})
+	lim := s.limits.Load()
+	var list []*client
+	for range 6 {
+		list = append(list, dial(t, s.Addr()))
+	}
+	waitFor(t, "six are in", func() bool { return s.admission.count() == 6 })
+	if got := s.admission.patience(lim); got != time.Hour {
+		t.Errorf("patience %s with room for others, want that of the configuration", got)
+	}
+	list = append(list, dial(t, s.Addr()))
+	waitFor(t, "seven are in", func() bool { return s.admission.count() == 7 })
+	if got := s.admission.patience(lim); got != crowdedTime {
+		t.Errorf("patience %s when it is crowded, want %s", got, crowdedTime)
+	}
+	list[0].nc.Close()
+	waitFor(t, "one has left", func() bool { return s.admission.count() == 6 })
+	if got := s.admission.patience(lim); got != time.Hour {
+		t.Errorf("patience %s with room again", got)
+	}
+}
+
 func TestLimit_Idle(t *testing.T) {
 	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
 		s.setLimits(func(l *limits) { l.idle = 50 * time.Millisecond })

@@ -104,6 +104,12 @@ func stat(t testing.TB, addr, item, name string) int64 {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	return c.number(t, item, name)
+}
+
+// number is a number of an item of `stats`.
+func (c *client) number(t testing.TB, item, name string) int64 {
+	t.Helper()
 	a := c.ask(t, 200, "stats "+item+" 1\r\n")
 	for line := range strings.Lines(string(a.body)) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {

@@ -65,6 +65,18 @@ func (p *prober) measure(t testing.TB, length time.Duration) []time.Duration {
 	return all
 }
 
+// number is a number of an item of `stats`, asked for over a connection that is there already.
+func (p *prober) number(t testing.TB, item, name string) int64 {
+	t.Helper()
+	return p.clients[0].number(t, item, name)
+}
+
+// p99 sorts the values.
+func p99(values []time.Duration) time.Duration {
+	slices.Sort(values)
+	return quantile(values, 0.99)
+}
+
 // quantile is of sorted values.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
