@@ -35,6 +35,8 @@ type admission struct {
 	server   *Server
 	accepted atomic.Int64
 	failed   atomic.Int64 // errors of accept
+	silent   atomic.Int64 // connections closed because they never sent a command
+	crowded  atomic.Bool  // most of the connections that there may be are there
 	refused  [reasons]atomic.Int64
 
 	mu    sync.Mutex
@@ -67,6 +69,7 @@ func (a *admission) enter(addr netip.Addr) (refusal string) {
 	a.total++
 	a.from[addr]++
 	a.accepted.Add(1)
+	a.crowded.Store(a.total >= most-most/8)
 	return ""
 }
 
@@ -77,10 +80,22 @@ func (a *admission) leave(addr netip.Addr) {
 	if a.from[addr]--; a.from[addr] == 0 {
 		delete(a.from, addr)
 	}
+	if a.crowded.Load() {
+		most := a.server.maxConnections()
+		a.crowded.Store(a.total >= most-most/8)
+	}
 	if a.total == 0 && a.empty != nil {
 		close(a.empty)
 		a.empty = nil
 	}
+}
+
+// patience is how long a connection may take until its first command; 0: for ever. It is short when there is hardly room for others.
+func (a *admission) patience(lim *limits) time.Duration {
+	if lim.first > crowdedTime && a.crowded.Load() {
+		return crowdedTime
+	}
+	return lim.first
 }
 
 func (a *admission) count() int {
@@ -176,7 +191,7 @@ func outOfFiles(err error) bool {
 // take lets a connection in, or refuses it.
 func (a *acceptor) take(nc net.Conn) {
 	s := a.server
-	c := &conn{server: s, remote: addressOf(nc), input: time.Now()}
+	c := s.newConn(nc)
 	if text := s.admission.enter(c.remote); text != "" {
 		a.refuse(nc, text)
 		return

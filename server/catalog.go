@@ -79,19 +79,15 @@ func (k *catalog) load(cfg *config.Config) {
 	defer k.mu.Unlock()
 	old := k.topics
 	k.cfg, k.topics = cfg, map[string]*topic{}
-	for _, q := range k.store.Queues() {
+	for _, q := range slices.Backward(k.store.Queues()) { // the last partition of a topic first: it says how many there are
 		name := string(q.Topic())
 		t := k.topics[name]
 		if t == nil {
 			t = k.newTopicLocked(q.Topic(), old[name])
 			k.topics[name] = t
 		}
-		for int(q.Partition()) >= len(t.parts) {
-			grown := make([]atomic.Pointer[store.Queue], int(q.Partition())+1)
-			for i := range t.parts {
-				grown[i].Store(t.parts[i].Load())
-			}
-			t.parts = grown
+		if n := int(q.Partition()) + 1; n > len(t.parts) {
+			t.parts = make([]atomic.Pointer[store.Queue], n) // of a topic that was just made
 		}
 		t.parts[q.Partition()].Store(q)
 	}

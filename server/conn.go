@@ -47,7 +47,9 @@ type conn struct {
 	jobs    []job       // commands for the workers; the first one is running if working
 	working bool
 
-	topic *topic // the one that the last command named
+	topic *topic    // the one that the last command named
+	held  int       // bytes in the broker's budget
+	came  time.Time // when it came in; zero once it has sent a command
 
 	input     time.Time // last time that bytes came in
 	partial   time.Time // since when rest holds the beginning of one command; zero if it does not
@@ -71,6 +73,7 @@ func (c *conn) feed(b []byte) {
 		}
 	case c.paused && c.congested():
 		c.keep(b)
+		c.account()
 	case len(c.rest) == 0:
 		c.rest = append(c.rest[:0], c.pass(b)...)
 		c.settle()
@@ -91,7 +94,8 @@ func (c *conn) feed(b []byte) {
 // keep stores input that cannot be parsed yet because the peer does not read its answers.
 func (c *conn) keep(b []byte) {
 	c.rest = append(c.rest, b...)
-	if len(c.rest) <= c.server.limits.Load().input {
+	lim := c.server.limits.Load()
+	if len(c.rest) <= lim.input && (len(c.rest) <= freeShare || !c.server.budget.spent(lim)) {
 		return
 	}
 	c.commit()
@@ -121,6 +125,8 @@ func (c *conn) settle() {
 		c.drain()
 	}
 	c.finish()
+	c.account()
+	c.overdrawn()
 }
 
 // drain takes no more commands, answers those that wait for a message, and ends the connection once everything is answered.
@@ -145,7 +151,15 @@ func (c *conn) unanswered() bool {
 // congested says that the answers waiting for this peer have reached the bound.
 func (c *conn) congested() bool {
 	lim := c.server.limits.Load()
-	return c.sock.Buffered()+c.owed >= lim.highWater || c.collected+c.waitingPuts >= lim.inFlight
+	if c.collected+c.waitingPuts >= lim.inFlight {
+		return true
+	}
+	waits := c.sock.Buffered() + c.owed
+	if waits == 0 {
+		return false
+	}
+	c.account()
+	return waits >= c.server.budget.share(lim)
 }
 
 // pass runs the commands in b and returns what it did not use. Answers that are ready go out with one write.
@@ -164,6 +178,10 @@ func (c *conn) pass(b []byte) (left []byte) {
 	for used < len(b) && !c.closed && !c.ending {
 		if len(l.out) >= flushSize {
 			c.flush()
+			if !c.closed && !c.congested() {
+				c.yield()
+				break
+			}
 		}
 		if c.congested() {
 			c.commit() // its puts may be answered at once
@@ -182,6 +200,7 @@ func (c *conn) pass(b []byte) (left []byte) {
 		}
 		used += n
 		if l.request.Verb != 0 {
+			c.came = time.Time{}
 			c.dispatch(l, &l.request)
 		}
 	}
@@ -324,6 +343,7 @@ func (c *conn) writeDue() {
 	c.resume()
 	c.startJob()
 	c.finish()
+	c.account()
 }
 
 // finish ends a connection that takes no more commands once every answer is out: the peer gets the end of the stream behind the last answer,
@@ -374,6 +394,7 @@ func (c *conn) gone() {
 	}
 	c.polls, c.jobs, c.rest, c.due, c.topic = nil, nil, nil, nil, nil
 	c.server.outbound.Add(int64(-c.lastOut))
+	c.account()
 	c.server.admission.leave(c.remote)
 }
 
@@ -389,6 +410,8 @@ func (c *conn) check(now time.Time) {
 	}
 	c.lastOut = out
 	c.finish()
+	c.account()
+	c.hurry(now, lim)
 	switch {
 	case c.closed:
 	case c.shut && (now.Sub(c.lingering) > lingerTime || c.server.draining.Load()):
@@ -399,6 +422,13 @@ func (c *conn) check(now time.Time) {
 		c.loop.Load().counts.timeouts.Add(1)
 		c.write(protocol.AppendResult(nil, protocol.StatusTimeout, protocol.NoOpaque,
 			"The command was not complete after "+lim.partial.String()+", the connection is closed"))
+		c.ending = true
+		c.finish()
+	case !c.came.IsZero() && c.partial.IsZero() && !c.ending && c.server.admission.patience(lim) > 0 && now.Sub(c.came) > c.server.admission.patience(lim):
+		c.loop.Load().counts.timeouts.Add(1)
+		c.server.admission.silent.Add(1)
+		c.write(protocol.AppendResult(nil, protocol.StatusTimeout, protocol.NoOpaque,
+			"No command came for "+c.server.admission.patience(lim).String()+" (firstCommandTimeout), the connection is closed"))
 		c.ending = true
 		c.finish()
 	case lim.idle > 0 && now.Sub(c.input) > lim.idle && c.waiting == 0 && c.waitingPuts == 0 && out == 0 && !c.ending:

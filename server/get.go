@@ -90,7 +90,8 @@ func (s *Server) coldRead(buf []byte, counts *counters, g *getRequest) []byte {
 // appendRead appends the answer to a get. With an error it has appended nothing: store.ErrCold if hot is set and the bytes may have to come
 // from disk, store.ErrEnd if there is nothing yet and the get wants to wait.
 func (s *Server) appendRead(dst []byte, counts *counters, g *getRequest, hot bool) ([]byte, error) {
-	limit := s.limits.Load().transfer
+	lim := s.limits.Load()
+	limit := min(lim.transfer, max(s.budget.share(lim), smallPiece))
 	at := len(dst)
 	dst = protocol.AppendValueHeader(dst, min(g.max, limit), g.opaque) // as long as it can be; made right below
 	body := len(dst)

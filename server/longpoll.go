@@ -58,12 +58,16 @@ func (c *conn) newPoll(l *loop, g getRequest) *longPoll {
 
 // mayWait says whether one more command may wait; if not it is answered.
 func (c *conn) mayWait(opaque int32) bool {
-	lim := c.server.limits.Load().inFlight
-	if c.waiting < lim {
-		return true
+	lim := c.server.limits.Load()
+	if c.waiting >= lim.inFlight {
+		c.answer(protocol.StatusUnavailable, opaque, fmt.Sprintf("%d commands of this connection are waiting, which is the limit (maxCommandsInFlight); read some answers first", lim.inFlight))
+		return false
 	}
-	c.answer(protocol.StatusUnavailable, opaque, fmt.Sprintf("%d commands of this connection are waiting, which is the limit (maxCommandsInFlight); read some answers first", lim))
-	return false
+	if b := &c.server.budget; c.waiting*waitCost >= freeShare && b.spent(lim) {
+		c.answer(protocol.StatusUnavailable, opaque, b.refusal(lim))
+		return false
+	}
+	return true
 }
 
 // fire has the get tried again. It may be called from any goroutine, and does nothing the second time.

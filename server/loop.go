@@ -52,6 +52,7 @@ type loop struct {
 	answers    []byte       // to one connection, while they are made
 
 	acks  []*ackWait // to be used again
+	turns []*conn    // connections whose pass goes on later
 	dirty []*conn    // connections whose due answers are written at the end of drain
 }
 

@@ -38,6 +38,13 @@ var (
 	descRejected     = desc("connections_rejected_total", "Connections that were refused, by reason.", "reason")
 	descAcceptErrors = desc("accept_errors_total", "Errors of the listener.")
 	descOutbound     = desc("outbound_buffer_bytes", "Bytes of answers that wait for slow readers.")
+	descBuffered     = desc("buffered_bytes", "Bytes held for all connections together: answers not taken, commands not complete or not run.")
+	descBufferedMax  = desc("buffered_limit_bytes", "The bound of metaq_buffered_bytes.")
+	descBufferedNo   = desc("buffered_refusals_total", "Commands refused and connections closed because all connections together held too much.")
+	descConnLimit    = desc("connections_limit", "Connections that there may be.")
+	descTimeouts     = desc("timeouts_total", "Connections closed because they were idle, or a command was not complete in time.")
+	descSilent       = desc("silent_connections_closed_total", "Connections closed because they never sent a command.")
+	descPauses       = desc("pauses_total", "How often a connection was not read because its answers wait.")
 	descSlow         = desc("slow_consumers_closed_total", "Connections closed because they did not take their answers.")
 	descPanics       = desc("panics_total", "Commands that panicked.")
 	descIn           = desc("received_bytes_total", "Bytes received from clients.")
@@ -51,6 +58,8 @@ var (
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
 	descStuck        = desc("retention_stuck_partitions", "Partitions whose old messages could not be removed at the last try.")
 	descArchiveBad   = desc("archive_damaged_total", "Damaged places that an archive went around.")
+	descReload       = desc("config_reload_success", "1 if the last reload of the configuration was taken, 0 if the file had a mistake.")
+	descReloadTime   = desc("config_reload_success_timestamp_seconds", "When a configuration was last taken, that of the start included.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
 )
 
@@ -63,6 +72,7 @@ func (k collector) Collect(out chan<- prometheus.Metric) {
 	k.collectConnections(out)
 	k.collectStore(out)
 	k.collectTopics(out)
+	k.collectReloads(out)
 	out <- gauge(descBuild, 1, Version, runtime.Version())
 }
 
@@ -121,10 +131,26 @@ func (k collector) collectConnections(out chan<- prometheus.Metric) {
 	}
 	out <- counter(descAcceptErrors, s.admission.failed.Load())
 	out <- gauge(descOutbound, float64(s.outbound.Load()))
+	out <- gauge(descBuffered, float64(s.budget.held.Load()))
+	out <- gauge(descBufferedMax, float64(s.limits.Load().buffered))
+	out <- counter(descBufferedNo, s.budget.refused.Load())
+	out <- gauge(descConnLimit, float64(s.maxConnections()))
+	out <- counter(descTimeouts, s.sum(func(n *counters) *atomic.Int64 { return &n.timeouts }))
+	out <- counter(descSilent, s.admission.silent.Load())
+	out <- counter(descPauses, s.sum(func(n *counters) *atomic.Int64 { return &n.pauses }))
 	out <- counter(descSlow, s.sum(func(n *counters) *atomic.Int64 { return &n.slowClosed }))
 	out <- counter(descPanics, s.sum(func(n *counters) *atomic.Int64 { return &n.panics }))
 	out <- counter(descIn, s.sum(func(n *counters) *atomic.Int64 { return &n.bytesIn }))
 	out <- counter(descOut, s.sum(func(n *counters) *atomic.Int64 { return &n.bytesOut }))
+}
+
+func (k collector) collectReloads(out chan<- prometheus.Metric) {
+	taken := 1.0
+	if k.server.reloads.refused.Load() {
+		taken = 0
+	}
+	out <- gauge(descReload, taken)
+	out <- gauge(descReloadTime, float64(k.server.reloads.succeeded.Load())/1e9)
 }
 
 func (k collector) collectStore(out chan<- prometheus.Metric) {
@@ -151,19 +177,19 @@ const otherTopics = "(other)"
 
 func (k collector) collectTopics(out chan<- prometheus.Metric) {
 	s := k.server
-	var others, partitions int64
+	var others int64
+	partitions := 0
 	for i, t := range s.catalog.all() {
 		if i >= metricTopics {
 			others += t.counts.puts.Load()
 			continue
 		}
 		out <- counter(descPutMessages, t.counts.puts.Load(), string(t.name))
-		for _, q := range t.queues() {
-			if partitions++; partitions > metricQueues {
-				break
-			}
-			st := q.Stat()
-			part := strconv.Itoa(int(q.Partition()))
+		queues := t.queues()
+		queues = queues[:min(len(queues), metricQueues-partitions)]
+		partitions += len(queues)
+		for i, st := range s.store.StatAll(queues) {
+			part := strconv.Itoa(int(queues[i].Partition()))
 			out <- gauge(descFirst, float64(st.Min), string(t.name), part)
 			out <- gauge(descEnd, float64(st.End), string(t.name), part)
 		}

@@ -14,7 +14,7 @@ import (
 
 // servePlain serves a connection and returns when it has ended.
 func (s *Server) servePlain(nc net.Conn) {
-	c := &conn{server: s, remote: addressOf(nc), input: time.Now()}
+	c := s.newConn(nc)
 	if text := s.admission.enter(c.remote); text != "" {
 		refuse(nc, text)
 		return
@@ -131,7 +131,15 @@ const plainBuffer = 16 << 10
 
 // Write blocks until the peer's side of the connection has taken everything, for at most the stall timeout.
 func (p *plain) Write(b []byte) (int, error) {
-	_ = p.net.SetWriteDeadline(time.Now().Add(p.conn.server.limits.Load().stall))
+	s := p.conn.server
+	lim := s.limits.Load()
+	patience := lim.stall
+	if s.budget.spent(lim) {
+		patience = min(patience, hurryTime)
+	}
+	s.budget.add(int64(len(b))) // they wait here while the peer does not take them
+	defer s.budget.add(-int64(len(b)))
+	_ = p.net.SetWriteDeadline(time.Now().Add(patience))
 	n, err := p.net.Write(b)
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -159,6 +167,12 @@ func (p *plain) Close() {
 	close(p.quit)
 	_ = p.net.Close()
 	p.conn.gone()
+}
+
+// newConn is a connection that has just come in.
+func (s *Server) newConn(nc net.Conn) *conn {
+	now := time.Now()
+	return &conn{server: s, remote: addressOf(nc), input: now, came: now}
 }
 
 // addressOf is the peer's address, without the port; the zero address if it has none.

@@ -3,23 +3,40 @@ package server
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/metaq/metaq/server/config"
 )
 
-// Reload takes a new configuration. The report says what has changed, and what needs a restart and is as it was.
-func (s *Server) Reload(cfg *config.Config) (report string, err error) {
+// reloads is what monitoring wants to know of Reload.
+type reloads struct {
+	refused   atomic.Bool  // the last one failed
+	succeeded atomic.Int64 // when a configuration was last taken, the one of the start included; nanoseconds since 1970
+}
+
+func (r *reloads) note(err error) {
+	r.refused.Store(err != nil)
+	if err == nil {
+		r.succeeded.Store(time.Now().UnixNano())
+	}
+}
+
+// Reload reads a new configuration and takes it. The report says what has changed, and what needs a restart and is as it was. If the
+// configuration cannot be read the broker goes on with what it has.
+func (s *Server) Reload(load func() (*config.Config, error)) (report string, err error) {
+	newer, err := load()
+	s.reloads.note(err)
+	if err != nil {
+		return "", err
+	}
 	old := s.config()
-	changed, restart := old.Diff(cfg)
-	next := *cfg
-	next.BrokerID, next.HostName, next.Port, next.HTTPPort = old.BrokerID, old.HostName, old.Port, old.HTTPPort
-	next.DataPath, next.LogSegmentSize, next.MaxSegmentSize = old.DataPath, old.LogSegmentSize, old.MaxSegmentSize
-	next.PrewriteSegments = old.PrewriteSegments
-	next.Limits.MaxLine, next.Limits.MaxMessage = old.Limits.MaxLine, old.Limits.MaxMessage
-	s.cfg.Store(&next)
-	s.limits.Store(newLimits(&next))
+	changed, restart := old.Diff(newer)
+	next := old.Taken(newer)
+	s.cfg.Store(next)
+	s.limits.Store(newLimits(next))
 	s.store.SetRules(next.Rules)
-	s.catalog.load(&next)
+	s.catalog.load(next)
 
 	report = "nothing has changed"
 	if len(changed) > 0 {

@@ -33,9 +33,11 @@ type Server struct {
 
 	cfg       atomic.Pointer[config.Config]
 	limits    atomic.Pointer[limits]
+	reloads   reloads
 	admission *admission
 	fileRoom  atomic.Int64 // connections that the limit on file descriptors leaves room for
 	outbound  atomic.Int64 // bytes that wait for slow readers, as of the last tick
+	budget    budget
 	window    window
 
 	counts     [shards]counters
@@ -67,6 +69,7 @@ func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*
 		brokerID: cfg.BrokerID, started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
 	}
 	s.cfg.Store(cfg)
+	s.reloads.note(nil)
 	s.limits.Store(newLimits(cfg))
 	st, err := store.Open(options)
 	if err != nil {
@@ -174,10 +177,10 @@ func (s *Server) maxConnections() int {
 	return most
 }
 
-// countFiles finds out how many connections the limit on file descriptors leaves room for. The log takes one or two a segment.
+// countFiles finds out how many connections the limit on file descriptors leaves room for. The log needs a few, however long it is.
 func (s *Server) countFiles() {
 	files := fileLimit()
-	room := files - reserveFDs - 2*int64(s.store.Stats().Segments)
+	room := files - reserveFDs
 	s.fileRoom.Store(max(room, files/4, 1))
 }
 

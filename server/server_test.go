@@ -123,31 +123,6 @@ func TestServer_PortInUse(t *testing.T) {
 	}
 }
 
-func TestReload(t *testing.T) {
-	cfg := testConfig(t, nil)
-	s := startWith(t, cfg, storeOptions(cfg, testLog(t)))
-	c := dial(t, s.Addr())
-	c.send("put t 0 1 0 1\r\nx")
-	c.want(protocol.StatusOK)
-	c.send("put t 1 1 0 2\r\nx")
-	c.want(protocol.StatusError)
-	next := *cfg
-	next.NumPartitions, next.BrokerID = 2, 5
-	report, err := s.Reload(&next)
-	if err != nil || !strings.Contains(report, "changed: numPartitions") || !strings.Contains(report, "needs a restart: brokerId") {
-		t.Fatalf("report %q, %v", report, err)
-	}
-	c.send("put t 1 1 0 3\r\nx")
-	c.want(protocol.StatusOK)
-	c.send("get t g 0 0 21 4\r\n")
-	if r, _ := c.next(); !r.value {
-		t.Fatalf("answer %+v, want the message from before", r)
-	}
-	if got := stat(t, s.Addr(), "", "broker_id"); got != "0" {
-		t.Errorf("broker_id %s after a reload, want the old one", got)
-	}
-}
-
 func fetch(t *testing.T, s *Server, path string) (int, string) {
 	t.Helper()
 	r, err := http.Get("http://" + s.HTTPAddr() + path)

@@ -140,7 +140,7 @@ func (s *Server) statsBroker(t *statsText) {
 	all := s.catalog.all()
 	var total int64
 	for _, topic := range all {
-		messages, _ := topic.volume()
+		messages, _ := s.volume(topic)
 		total += messages
 	}
 	t.int("total_messages", total)

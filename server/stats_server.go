@@ -16,6 +16,10 @@ func (s *Server) statsConnections(t *statsText) {
 	t.int("left_event_loop_total", s.adopted.Load())
 	t.int("accept_errors_total", s.admission.failed.Load())
 	t.int("outbound_bytes", s.outbound.Load())
+	t.int("buffered_bytes", s.budget.held.Load())
+	t.int("buffered_peak_bytes", s.budget.peak.Load())
+	t.int("buffered_refusals_total", s.budget.refused.Load())
+	t.int("silent_closed_total", s.admission.silent.Load())
 	for _, e := range []struct {
 		name string
 		of   func(*counters) *atomic.Int64
@@ -41,6 +45,7 @@ func (s *Server) statsLimits(t *statsText) {
 	t.int("maxTransferSize", int64(lim.transfer))
 	t.int("maxCommandsInFlight", int64(lim.inFlight))
 	t.int("maxOutboundBytes", int64(lim.highWater))
+	t.int("maxBufferedBytes", lim.buffered)
 	t.int("outbound_closed_at_bytes", int64(lim.outbound))
 	t.int("unread_input_bytes", int64(lim.input))
 	t.int("maxConnections", int64(s.maxConnections()))
@@ -48,6 +53,7 @@ func (s *Server) statsLimits(t *statsText) {
 	t.int("longest_wait_ms", int64(maxWait/time.Millisecond))
 	t.int("idleTimeout_ms", int64(lim.idle/time.Millisecond))
 	t.int("partialCommandTimeout_ms", int64(lim.partial/time.Millisecond))
+	t.int("firstCommandTimeout_ms", int64(lim.first/time.Millisecond))
 	t.int("stall_timeout_ms", int64(lim.stall/time.Millisecond))
 	t.int("workers", workers)
 }
@@ -58,6 +64,7 @@ func (s *Server) statsStore(t *statsText) {
 	t.int("flushed", st.Flushed)
 	t.int("unflushed_bytes", st.Appended-st.Flushed)
 	t.int("segments", int64(st.Segments))
+	t.int("mapped_segments", int64(st.Mapped))
 	t.int("queues", int64(st.Queues))
 	t.int("messages_since_start", st.Messages)
 	t.int("torn_bytes", st.TornBytes)

@@ -16,7 +16,7 @@ func (s *Server) statsTopics(t *statsText) {
 			empty = append(empty, string(topic.name))
 			continue
 		}
-		messages, bytes := topic.volume()
+		messages, bytes := s.volume(topic)
 		conf := topic.conf
 		t.text(fmt.Sprintf("%s partitions %d message_count %d message_bytes %d accept_publish %t accept_subscribe %t",
 			topic.name, len(queues), messages, bytes, conf.AcceptPublish, conf.AcceptSubscribe))
@@ -35,8 +35,9 @@ func (s *Server) statsTopics(t *statsText) {
 // statsOffsets lists the partitions that were written.
 func (s *Server) statsOffsets(t *statsText) {
 	for _, topic := range s.catalog.all() {
-		for _, q := range topic.queues() {
-			st := q.Stat()
+		queues := topic.queues()
+		for i, st := range s.store.StatAll(queues) {
+			q := queues[i]
 			t.text(fmt.Sprintf("%s part %d min_offset %d max_offset %d", topic.name, q.Partition(), st.Min, st.End))
 		}
 	}
@@ -61,7 +62,7 @@ func (s *Server) statsTopic(t *statsText, name string) {
 		if partitions == 0 {
 			code = topicEmpty
 		}
-		messages, bytes = topic.volume()
+		messages, bytes = s.volume(topic)
 		if topic.conf.Stat {
 			counts, window = topic.counts.read(), &topic.counts.window
 		}

@@ -13,7 +13,7 @@ func (c *conn) topics(l *loop, r *protocol.Request) {
 	c.enqueue(l, opaque, func(buf []byte) []byte {
 		var text []byte
 		for _, t := range s.catalog.all() {
-			messages, bytes := t.volume()
+			messages, bytes := s.volume(t)
 			text = append(text, t.name...)
 			text = append(text, ' ')
 			text = strconv.AppendInt(text, max(int64(t.accepts), int64(len(t.parts))), 10)
@@ -28,9 +28,8 @@ func (c *conn) topics(l *loop, r *protocol.Request) {
 }
 
 // volume is what can be read of a topic.
-func (t *topic) volume() (messages, bytes int64) {
-	for _, q := range t.queues() {
-		st := q.Stat()
+func (s *Server) volume(t *topic) (messages, bytes int64) {
+	for _, st := range s.store.StatAll(t.queues()) {
 		messages += st.Messages
 		bytes += st.Bytes
 	}

@@ -129,18 +129,17 @@ func (s *Store) archiveDamaged(cause *CorruptError, dir string, q *Queue, offset
 
 // rawRun copies what is in the place of the run that holds an offset, its frame included; nil if nobody knows the place or it cannot be read.
 func (q *Queue) rawRun(offset int64) (e entry, raw []byte) {
-	s := q.store
-	s.unmap.RLock()
-	defer s.unmap.RUnlock()
 	f, err := q.find(offset, false)
+	defer f.unpin()
 	if err != nil {
 		return e, nil
 	}
 	e = f.runs.at(f.n)
 	g := findSegment(f.segments, e.pos)
-	if g == nil {
+	if g == nil || q.store.pin(g, false) != nil {
 		return e, nil
 	}
+	defer g.unpin()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer onFault(func() { raw = nil })
 	return e, bytes.Clone(g.records(e.pos-frameHeader, frameHeader+int64(e.bytes)))

@@ -24,7 +24,8 @@ func archiveStore(t *testing.T) (*vfs.Mem, *Store, *Queue) {
 // spoil flips a bit of the body of the n-th run of a queue.
 func spoil(t *testing.T, s *Store, q *Queue, n int) {
 	t.Helper()
-	e := q.gens[0].runs[n]
+	list := runs{mem: s.open.runs.of(q.id)}
+	e := list.at(n)
 	f, err := s.fs.Open(segmentName("data", 0))
 	if err != nil {
 		t.Fatal(err)

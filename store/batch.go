@@ -126,6 +126,9 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended
 	limit := s.open.limit
+	if s.open.runs.runs+len(b.frames) > maxRuns {
+		limit = pos // full, because its index is
+	}
 	var rolled *prepared
 	split, splitPos := len(b.buf), int64(0) // what goes to the next segment, and the position where that begins
 	for i := range b.frames {

@@ -206,7 +206,7 @@ func checkOnce(o CheckOptions) (*checker, error) {
 		}
 	}()
 	var err error
-	if c.bases, err = segmentBases(c.FS, c.Dir); err != nil {
+	if c.bases, _, err = segmentBases(c.FS, c.Dir); err != nil {
 		return c, err
 	}
 	if err := c.checkIdentity(); err != nil {
@@ -367,7 +367,7 @@ func (c *checker) checkFlushed() (err error) {
 
 // encode writes a checkpoint down again, changed or not.
 func (c *checker) encode(p *checkpoint) []byte {
-	s := &Store{salt: c.salt, options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}}
+	s := &Store{salt: c.salt, options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}}
 	s.restore(p)
 	s.ids.last = p.lastID
 	for _, base := range p.segments {
@@ -376,7 +376,7 @@ func (c *checker) encode(p *checkpoint) []byte {
 		}
 		s.segments = append(s.segments, &segment{base: base})
 	}
-	return s.encodeCheckpointLocked(p.pos, p.clean)
+	return s.encodeCheckpoint(p.pos, p.clean)
 }
 
 func (c *checker) checkLeftovers() error {

@@ -3,8 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"maps"
-	"slices"
+	"io"
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/fault"
@@ -45,76 +44,12 @@ type queueState struct {
 
 const queueRelaxed = 2 // flag in a checkpoint: something of the queue may have been acknowledged before it was flushed
 
-// encodeCheckpointLocked writes down the state in which all frames before pos are applied and none behind it.
-func (s *Store) encodeCheckpointLocked(pos int64, clean bool) []byte {
-	b := make([]byte, 0, 256+64*len(s.byID))
-	b = append(b, checkpointMark...)
-	b = append(b, 0, 0, 0, 0) // checksum
-	b = le.AppendUint64(b, uint64(pos))
-	if clean {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
-	b = le.AppendUint32(b, s.epoch)
-	b = appendString(b, s.options.BootID)
-	b = binary.AppendVarint(b, s.ids.last)
-	n := 0
-	for n < len(s.segments) && s.segments[n].base < pos {
-		n++
-	}
-	b = binary.AppendUvarint(b, uint64(n))
-	for _, g := range s.segments[:n] {
-		b = binary.AppendUvarint(b, uint64(g.base))
-	}
-	b = binary.AppendUvarint(b, uint64(len(s.byID)))
-	for _, q := range s.byID {
-		flags := q.flags()
-		if q.relaxed || !q.rules.groupCommit() {
-			flags |= queueRelaxed
-		}
-		b = binary.AppendUvarint(b, uint64(q.id))
-		b = binary.AppendUvarint(b, uint64(q.partition))
-		b = append(b, flags)
-		b = appendString(b, string(q.topic))
-		b = binary.AppendUvarint(b, uint64(q.end))
-		b = binary.AppendUvarint(b, uint64(q.messages))
-		b = binary.AppendUvarint(b, uint64(len(q.starts)))
-		for _, st := range q.starts {
-			b = binary.AppendUvarint(b, uint64(st.offset))
-			b = binary.AppendUvarint(b, uint64(st.messages))
-			b = binary.AppendUvarint(b, uint64(st.time))
-		}
-	}
-	b = binary.AppendUvarint(b, uint64(len(s.offsets)))
-	for key, offset := range s.offsets {
-		b = appendString(b, key)
-		b = binary.AppendUvarint(b, uint64(offset))
-	}
-	b = binary.AppendUvarint(b, uint64(len(s.hidden)))
-	for _, id := range slices.Sorted(maps.Keys(s.hidden)) {
-		b = binary.AppendVarint(b, id)
-		b = binary.AppendUvarint(b, uint64(len(s.hidden[id].runs)))
-		for _, r := range s.hidden[id].runs {
-			b = appendPublishedRun(b, r)
-		}
-	}
-	b = binary.AppendUvarint(b, uint64(len(s.foreign)))
-	for _, f := range s.foreign {
-		b = binary.AppendUvarint(b, uint64(f.pos))
-		b = binary.AppendUvarint(b, uint64(f.queue))
-		b = binary.AppendUvarint(b, uint64(f.end))
-	}
-	le.PutUint32(b[8:], s.salt.seal(crc32.Checksum(b[12:], castagnoli)))
-	return b
-}
-
 func appendString(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
 }
 
-// decoder reads what encodeCheckpointLocked wrote. After the first error everything is zero.
+// decoder reads what a snapshot wrote. After the first error everything is zero.
 type decoder struct {
 	b   []byte
 	bad bool
@@ -169,7 +104,7 @@ func (d *decoder) byte() byte {
 	return 0
 }
 
-// parseCheckpoint is the inverse of encodeCheckpointLocked. name is for the error, a *CorruptError.
+// parseCheckpoint reads a checkpoint. name is for the error, a *CorruptError.
 func parseCheckpoint(name string, b []byte, x salt) (*checkpoint, error) {
 	if len(b) < checkpointHeader || string(b[:8]) != checkpointMark {
 		return nil, &CorruptError{File: name, Reason: "not a checkpoint"}
@@ -217,20 +152,25 @@ func parseCheckpoint(name string, b []byte, x salt) (*checkpoint, error) {
 	return c, nil
 }
 
-// writeCheckpoint replaces the checkpoint; the one before is kept.
+// writeCheckpoint replaces the checkpoint; the one before is kept, if it is sound.
 func (s *Store) writeCheckpoint(data []byte) error {
 	name := s.path(checkpointName)
-	if old, err := s.fs.ReadFile(name); err == nil {
-		if _, err := parseCheckpoint(name, old, s.salt); err == nil {
-			if err := writeFile(s.fs, s.path(checkpointPrev), old); err != nil {
-				return err
-			}
+	err := writeFileBy(s.fs, name, func(w io.WriterAt) error {
+		_, err := w.WriteAt(data, 0)
+		return err
+	}, func() error {
+		if !s.checkpointSound {
+			return nil
 		}
-	}
-	fault.Point("checkpoint.kept")
-	if err := writeFile(s.fs, name, data); err != nil {
+		// Between this and the next rename there is no checkpoint, and the one before is the last one.
+		err := s.fs.Rename(name, s.path(checkpointPrev))
+		fault.Point("checkpoint.kept")
+		return err
+	})
+	if err != nil {
 		return err
 	}
+	s.checkpointSound = true
 	fault.Point("checkpoint.written")
 	// What lies before the checkpoint that is kept for the worst case may still be needed.
 	s.mu.Lock()

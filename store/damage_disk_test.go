@@ -173,7 +173,7 @@ func (d *damageDisk) flip(t testing.TB, name string, at int64, bit int) {
 // segments are the names of the segment files, oldest first.
 func (d *damageDisk) segments(t testing.TB) []string {
 	t.Helper()
-	bases, err := segmentBases(d.fs, "data")
+	bases, _, err := segmentBases(d.fs, "data")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func Dump(o DumpOptions, fn func(DumpedFrame) error) error {
 		return err
 	}
 	defer unlock()
-	bases, err := segmentBases(o.FS, o.Dir)
+	bases, _, err := segmentBases(o.FS, o.Dir)
 	if err != nil {
 		return err
 	}

@@ -68,9 +68,12 @@ func (s *Store) mustWaitLocked(q *Queue, end int64, count int) bool {
 	q.unflushed += count
 	if q.unflushed >= q.rules.FlushMessages || end-s.flushed.Load() > s.options.MaxUnflushed/2 {
 		s.signal(s.flushC)
-	} else if due := s.now().Add(q.rules.FlushInterval); q.rules.FlushInterval > 0 && (s.flushDue.IsZero() || due.Before(s.flushDue)) {
-		s.flushDue = due
-		s.flushTimer.Reset(q.rules.FlushInterval)
+	} else if every := q.rules.FlushInterval; every > 0 && (s.flushIn == 0 || every < s.flushIn) {
+		// A timer that was set before for the same interval, or a shorter one, rings earlier: no need to look at the clock.
+		if due := s.now().Add(every); s.flushIn == 0 || due.Before(s.flushDue) {
+			s.flushDue, s.flushIn = due, every
+			s.flushTimer.Reset(every)
+		}
 	}
 	return false
 }
@@ -92,7 +95,7 @@ func (s *Store) flusher() {
 // flush makes everything that is appended now durable and tells those who wait. It is called by the flusher, and by Close once that has ended.
 func (s *Store) flush() {
 	s.mu.Lock()
-	s.flushDue = time.Time{}
+	s.flushIn = 0
 	target, failed := s.appended, s.failed
 	segs, dirty := append(s.unsynced, s.open), s.dirDirty
 	s.unsynced, s.dirDirty = nil, false

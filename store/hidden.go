@@ -1,5 +1,7 @@
 package store
 
+import "slices"
+
 // hiddenGroup is what a transaction, a half message or a delayed message has written so far: records that are in the log, with their
 // ids, and in no queue.
 type hiddenGroup struct {
@@ -87,7 +89,7 @@ func (s *Store) publishGroupLocked(group int64, list []publishedRun, ms int64) {
 		q := s.queueByID(r.queue)
 		var records []byte
 		if seg := s.segmentLocked(r.pos); seg != nil {
-			records = seg.records(r.pos, int64(r.bytes))
+			records = s.recordsLocked(seg, r)
 		}
 		q.addRunLocked(s.open, entry{logical: r.logical, pos: r.pos, time: ms, bytes: r.bytes, count: r.count}, records)
 		if r.pos < s.open.base {
@@ -118,4 +120,23 @@ func (s *Store) Hidden() []int64 {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// recordsLocked are the records of a hidden run, nil if they cannot be read. A segment that is not mapped is read as a file: mapping it
+// takes a lock that comes before this one.
+func (s *Store) recordsLocked(g *segment, r publishedRun) []byte {
+	if g.tryPin() {
+		defer g.unpin()
+		return slices.Clone(g.records(r.pos, int64(r.bytes)))
+	}
+	f, err := s.fs.OpenRead(g.name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b := make([]byte, r.bytes)
+	if _, err := f.ReadAt(b, r.pos-g.base); err != nil {
+		return nil
+	}
+	return b
 }

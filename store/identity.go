@@ -76,7 +76,7 @@ func (s *Store) loadIdentity() error {
 
 // makeIdentity is for a new directory. One that holds something needs the identity that it was written with.
 func (s *Store) makeIdentity(name string) error {
-	bases, err := segmentBases(s.fs, s.options.Dir)
+	bases, _, err := segmentBases(s.fs, s.options.Dir)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"hash/crc32"
+	"io"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -36,39 +37,68 @@ type sealedIndex struct {
 	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
 	entries []byte
 
+	old *sealedIndex // that this one has replaced, and that somebody may be reading
+
 	verify  sync.Once // the entries are checked when they are first used
 	damaged error
 }
 
+// unmap drops the mapping. Nobody may be reading.
+func (x *sealedIndex) unmap() {
+	for ; x != nil; x = x.old {
+		x.mapping.Unmap()
+	}
+}
+
 // runs is the list of runs of one queue in one segment, in memory or in an index file.
 type runs struct {
-	mem []entry
+	mem memRuns
 	raw []byte
 }
 
-func (r runs) len() int {
+func (r *runs) len() int {
 	if r.raw != nil {
 		return len(r.raw) / entrySize
 	}
-	return len(r.mem)
+	return r.mem.n
 }
 
-func (r runs) at(i int) entry {
+func (r *runs) at(i int) entry {
 	if r.raw == nil {
-		return r.mem[i]
+		return r.mem.at(i)
 	}
-	b := r.raw[i*entrySize:]
+	return entryOf(r.raw[i*entrySize:])
+}
+
+// entryOf reads a run as it is in an index file.
+func entryOf(b []byte) entry {
 	return entry{logical: int64(le.Uint64(b)), pos: int64(le.Uint64(b[8:])), time: int64(le.Uint64(b[16:])), bytes: le.Uint32(b[24:]), count: le.Uint32(b[28:])}
 }
 
+func putEntry(b []byte, e entry) {
+	le.PutUint64(b, uint64(e.logical))
+	le.PutUint64(b[8:], uint64(e.pos))
+	le.PutUint64(b[16:], uint64(e.time))
+	le.PutUint32(b[24:], e.bytes)
+	le.PutUint32(b[28:], e.count)
+}
+
 // find is the last run that begins at or before the offset, -1 if there is none.
-func (r runs) find(offset int64) int {
-	return sort.Search(r.len(), func(i int) bool { return r.at(i).logical > offset }) - 1
+func (r *runs) find(offset int64) int {
+	return r.search(func(e entry) bool { return e.logical > offset }) - 1
 }
 
 // findTime is the first run that was appended at or after the time.
-func (r runs) findTime(ms int64) int {
-	return sort.Search(r.len(), func(i int) bool { return r.at(i).time >= ms })
+func (r *runs) findTime(ms int64) int {
+	return r.search(func(e entry) bool { return e.time >= ms })
+}
+
+// search is the first run for which behind is true, the length if there is none. Once true, it must be true for all that follow.
+func (r *runs) search(behind func(entry) bool) int {
+	if r.raw == nil {
+		return r.mem.search(behind)
+	}
+	return sort.Search(r.len(), func(i int) bool { return behind(r.at(i)) })
 }
 
 // lookup finds the runs of a queue; none is not an error.
@@ -135,11 +165,9 @@ func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 	dirEnd := len(b)
 	for _, q := range list {
 		for _, e := range q.runs {
-			b = le.AppendUint64(b, uint64(e.logical))
-			b = le.AppendUint64(b, uint64(e.pos))
-			b = le.AppendUint64(b, uint64(e.time))
-			b = le.AppendUint32(b, e.bytes)
-			b = le.AppendUint32(b, e.count)
+			var record [entrySize]byte
+			putEntry(record[:], e)
+			b = append(b, record[:]...)
 		}
 	}
 	le.PutUint32(b[24:], crc32.Checksum(b[dirEnd:], castagnoli))
@@ -196,6 +224,14 @@ func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex
 
 // writeFile puts a whole file in place: written beside it, synced, renamed, the directory synced.
 func writeFile(fsys vfs.FS, name string, data []byte) error {
+	return writeFileBy(fsys, name, func(w io.WriterAt) error {
+		_, err := w.WriteAt(data, 0)
+		return err
+	}, nil)
+}
+
+// writeFileBy is writeFile for what write writes. before, if not nil, is called when the new file is safe, before it gets its name.
+func writeFileBy(fsys vfs.FS, name string, write func(io.WriterAt) error, before func() error) error {
 	tmp := name + ".tmp"
 	if err := fsys.Remove(tmp); err != nil && !isNotExist(err) {
 		return fmt.Errorf("remove an old %s: %w", tmp, err)
@@ -204,8 +240,7 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", tmp, err)
 	}
-	_, err = f.WriteAt(data, 0)
-	if err == nil && !fault.Mutant("rename_before_sync") {
+	if err = write(f); err == nil && !fault.Mutant("rename_before_sync") {
 		err = f.Sync()
 	}
 	fault.Point("file.written")
@@ -214,6 +249,11 @@ func writeFile(fsys vfs.FS, name string, data []byte) error {
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", tmp, err)
+	}
+	if before != nil {
+		if err := before(); err != nil {
+			return fmt.Errorf("put %s in place: %w", name, err)
+		}
 	}
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("put %s in place: %w", name, err)

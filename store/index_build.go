@@ -33,6 +33,16 @@ func (x indexBuilder) encode(base int64, with salt) []byte {
 	return encodeIndex(base, list, with)
 }
 
+// openOrRebuildIndex maps the index file of a sealed segment that is mapped.
+func (s *Store) openOrRebuildIndex(seg *segment) (*sealedIndex, error) {
+	index, err := openIndex(s.fs, indexName(seg.name), seg.base, s.salt)
+	if err == nil {
+		return index, nil
+	}
+	s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
+	return s.rebuildIndex(seg)
+}
+
 // rebuildIndex makes the index of a sealed segment again, from its frames. Those that are damaged are left out, and logged: a read of
 // their offsets is an error, everything else is served.
 func (s *Store) rebuildIndex(seg *segment) (*sealedIndex, error) {
@@ -51,7 +61,8 @@ func (s *Store) rebuildIndex(seg *segment) (*sealedIndex, error) {
 	return openIndex(s.fs, name, seg.base, s.salt)
 }
 
-// healIndex replaces an index that turned out to be damaged while it was read. The old one stays mapped: others may be reading it.
+// healIndex replaces an index that turned out to be damaged while it was read. The segment is pinned.
+// The old one stays mapped as long as the segment is: others may be reading it.
 func (s *Store) healIndex(seg *segment, old *sealedIndex) (*sealedIndex, error) {
 	s.healing.Lock()
 	defer s.healing.Unlock()
@@ -62,10 +73,11 @@ func (s *Store) healIndex(seg *segment, old *sealedIndex) (*sealedIndex, error) 
 		return now, nil
 	}
 	s.options.Log.Warn().Err(old.damaged).Str("segment", seg.name).Msg("the index is damaged; rebuilding it from the segment")
-	fresh, err := s.rebuildIndex(seg)
+	fresh, err := s.rebuildIndex(seg.whole())
 	if err != nil {
 		return nil, fmt.Errorf("rebuild the index of %s: %w", seg.name, err)
 	}
+	fresh.old = old
 	s.mu.Lock()
 	seg.index = fresh
 	s.mu.Unlock()

@@ -10,6 +10,35 @@ import (
 // maxOffsets bounds what clients can make the broker remember: groups times partitions.
 const maxOffsets = 1 << 20
 
+// offsetTable has the committed offsets. None is ever removed.
+type offsetTable struct {
+	byKey map[string]int // number in the list, by the body of an offset frame
+	list  []commit
+}
+
+type commit struct {
+	key    string
+	offset int64
+	round  uint32 // the last snapshot that has it
+}
+
+// setOffsetLocked keeps a committed offset, after the old one was saved for the snapshot that has not come to it.
+func (s *Store) setOffsetLocked(key []byte, offset int64) {
+	i, known := s.offsets.byKey[string(key)]
+	if !known {
+		c := commit{key: string(key), offset: offset, round: s.round}
+		s.offsets.byKey[c.key] = len(s.offsets.list)
+		s.offsets.list = append(s.offsets.list, c)
+		return
+	}
+	c := &s.offsets.list[i]
+	if n := s.walking; n != nil && i < n.commits && c.round != s.round {
+		n.savedCommits = append(n.savedCommits, *c)
+		c.round = s.round
+	}
+	c.offset = offset
+}
+
 // CommitOffset keeps where a group goes on in a partition. It is acknowledged by the rule of its topic, like a put.
 func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partition int32, offset int64) (Position, error) {
 	if offset < 0 {
@@ -19,10 +48,10 @@ func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partiti
 	q := s.Queue([]byte(topic), partition)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.offsets[string(key)]; !known && len(s.offsets) >= maxOffsets {
+	if _, known := s.offsets.byKey[string(key)]; !known && len(s.offsets.list) >= maxOffsets {
 		return 0, fmt.Errorf("store: %d offsets of groups are kept, which is the limit", maxOffsets)
 	}
-	pos, err := s.appendControlLocked(kindOffset, 0, offset, key, func(int64) { s.offsets[string(key)] = offset })
+	pos, err := s.appendControlLocked(kindOffset, 0, offset, key, func(int64) { s.setOffsetLocked(key, offset) })
 	if err != nil {
 		return 0, err
 	}
@@ -43,8 +72,11 @@ func (s *Store) CommittedOffset(topic, group []byte, partition int32) (int64, bo
 	key := appendOffsetKey(buf[:0], topic, group, partition)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	offset, ok := s.offsets[string(key)]
-	return offset, ok
+	i, ok := s.offsets.byKey[string(key)]
+	if !ok {
+		return 0, false
+	}
+	return s.offsets.list[i].offset, true
 }
 
 // GroupOffset is one committed offset.
@@ -57,13 +89,19 @@ type GroupOffset struct {
 
 // GroupOffsets lists all committed offsets, in no order.
 func (s *Store) GroupOffsets() []GroupOffset {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]GroupOffset, 0, len(s.offsets))
-	for key, offset := range s.offsets {
-		if topic, group, partition, ok := parseOffsetKey(key); ok {
-			list = append(list, GroupOffset{protocol.Topic(topic), protocol.Group(group), partition, offset})
+	var list []GroupOffset
+	var step [walkStep]commit
+	for from := 0; ; from += walkStep {
+		s.mu.Lock()
+		n := copy(step[:], s.offsets.list[min(from, len(s.offsets.list)):])
+		s.mu.Unlock()
+		for _, c := range step[:n] {
+			if topic, group, partition, ok := parseOffsetKey(c.key); ok {
+				list = append(list, GroupOffset{protocol.Topic(topic), protocol.Group(group), partition, c.offset})
+			}
+		}
+		if n < walkStep {
+			return list
 		}
 	}
-	return list
 }

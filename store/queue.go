@@ -26,13 +26,13 @@ type Queue struct {
 	safeFrom int64   // log position behind the frame that made the queue: nothing of it is acknowledged before that is flushed
 	messages int64   // records ever appended
 	starts   []start // virtual segments, oldest first; never empty
-	gens     []generation
 	watchers []*watcher
-	stuck    bool // its old messages could not be removed, see Stats.RetentionStuck
-	rules    Rules
+	stuck    bool   // its old messages could not be removed, see Stats.RetentionStuck
+	rules    *Rules // shared by the queues of a topic, replaced, never changed
 
 	unflushed      int    // messages since flush number unflushedSince
 	unflushedSince uint64 // see Store.flushes
+	round, saved   uint32 // the last snapshot that has it, and where that keeps its state
 	relaxed        bool   // something may have been acknowledged before it was flushed, says the checkpoint
 }
 
@@ -41,12 +41,6 @@ type start struct {
 	offset   int64 // logical offset
 	messages int64 // records in the queue before it
 	time     int64 // unix milliseconds of the newest record in it
-}
-
-// generation holds the runs that lie in one segment whose index file is not made yet.
-type generation struct {
-	seg  *segment
-	runs []entry
 }
 
 // QueueStat is what can be read of a queue.
@@ -90,6 +84,23 @@ func (q *Queue) flags() uint8 {
 func (q *Queue) Stat() QueueStat {
 	q.store.mu.Lock()
 	defer q.store.mu.Unlock()
+	return q.statLocked()
+}
+
+// StatAll tells what can be read of many queues, some at a time, so that puts do not wait for it.
+func (s *Store) StatAll(list []*Queue) []QueueStat {
+	stats := make([]QueueStat, 0, len(list))
+	for step := range slices.Chunk(list, walkStep) {
+		s.mu.Lock()
+		for _, q := range step {
+			stats = append(stats, q.statLocked())
+		}
+		s.mu.Unlock()
+	}
+	return stats
+}
+
+func (q *Queue) statLocked() QueueStat {
 	return QueueStat{Min: q.min, End: q.readable, Messages: q.messages - q.starts[0].messages, Bytes: q.readable - q.min}
 }
 
@@ -126,6 +137,7 @@ func (q *Queue) startIndex(offset int64) int {
 
 // addRunLocked makes a run part of the queue: offsets, virtual segments, index. records is the run itself.
 func (q *Queue) addRunLocked(seg *segment, e entry, records []byte) {
+	q.saveLocked()
 	size := q.rules.SegmentSize
 	last := &q.starts[len(q.starts)-1]
 	if size > 0 && e.logical+int64(e.bytes)-last.offset > size {
@@ -136,12 +148,7 @@ func (q *Queue) addRunLocked(seg *segment, e entry, records []byte) {
 	q.messages += int64(e.count)
 	q.end = e.logical + int64(e.bytes)
 	q.next = q.end
-	if n := len(q.gens); n == 0 || q.gens[n-1].seg != seg {
-		q.gens = append(q.gens, generation{seg: seg})
-		seg.queues = append(seg.queues, q)
-	}
-	g := &q.gens[len(q.gens)-1]
-	g.runs = append(g.runs, e)
+	seg.runs.add(q.id, e)
 	if fault.Mutant("read_before_flush") {
 		q.readable = q.end
 	}
@@ -161,6 +168,7 @@ func (q *Queue) splitRunLocked(e entry, records []byte, size int64) {
 
 // jumpLocked lets the queue go on at a later offset, in a new virtual segment.
 func (q *Queue) jumpLocked(offset int64) {
+	q.saveLocked()
 	q.end, q.next = offset, offset
 	q.starts = append(q.starts, start{offset: offset, messages: q.messages})
 }
@@ -170,6 +178,7 @@ func (q *Queue) trimLocked(offset int64) {
 	if offset <= q.min {
 		return
 	}
+	q.saveLocked()
 	if offset == q.end && q.starts[len(q.starts)-1].offset != offset {
 		q.starts = append(q.starts, start{offset: offset, messages: q.messages})
 	}
@@ -179,14 +188,6 @@ func (q *Queue) trimLocked(offset int64) {
 	q.starts[0].offset = offset
 	q.min = offset
 	q.readable = max(q.readable, q.min)
-}
-
-// dropGeneration forgets the runs of a segment that has an index file now.
-func (q *Queue) dropGenerationLocked(seg *segment) {
-	q.gens = slices.DeleteFunc(q.gens, func(g generation) bool { return g.seg == seg })
-	if len(q.gens) == 0 {
-		q.gens = nil
-	}
 }
 
 // watcher is somebody who waits for the readable end to go beyond an offset.

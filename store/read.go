@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -16,6 +17,19 @@ type found struct {
 	end      int64 // the readable end of the queue
 	floor    int64 // log positions below it may have to come from disk
 	segments []*segment
+	inMemory *memIndex // what the list is of, pinned: this one or the next
+	inFile   *segment
+}
+
+// unpin lets go of what was found.
+func (f *found) unpin() {
+	if f.inMemory != nil {
+		f.inMemory.pins.Add(-1)
+	}
+	if f.inFile != nil {
+		f.inFile.unpin()
+	}
+	f.inMemory, f.inFile = nil, nil
 }
 
 // Read appends to dst the stored records from offset on, at most max bytes and at most limit, except that a first record larger than
@@ -25,9 +39,8 @@ type found struct {
 // a gap or inside a record; ErrEnd; ErrCold if hot is set and the bytes may have to come from disk; *CorruptError. With hot unset it may block.
 func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []byte, err error) {
 	s := q.store
-	s.unmap.RLock()
-	defer s.unmap.RUnlock()
 	f, err := q.find(offset, hot)
+	defer f.unpin()
 	if err != nil {
 		return dst, err
 	}
@@ -35,7 +48,11 @@ func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
 	defer s.catchFault(&at, &err)
-	return f.copy(s, dst, offset, max, limit, hot, &at)
+	out, err = f.copy(s, dst, offset, max, limit, hot, &at)
+	if err != nil {
+		err = q.gone(offset, err)
+	}
+	return out, err
 }
 
 // catchFault turns a fault on a mapping (the file was cut by somebody else, or the disk fails) into an error.
@@ -73,15 +90,19 @@ func (q *Queue) find(offset int64, hot bool) (found, error) {
 		return found{}, err
 	}
 	f := found{queue: q.id, end: q.readable, floor: max(s.appended-s.options.HotBytes, s.verified), segments: s.segments, n: -1}
-	for i := len(q.gens) - 1; i >= 0 && f.n < 0; i-- {
-		if f.runs = (runs{mem: q.gens[i].runs}); f.runs.len() > 0 {
+	for i := len(f.segments) - 1; i >= 0 && f.segments[i].runs != nil && f.n < 0; i-- {
+		if f.runs = (runs{mem: f.segments[i].runs.of(q.id)}); f.runs.len() > 0 {
 			f.n = f.runs.find(offset)
+		}
+		if f.n >= 0 {
+			f.inMemory = f.segments[i].runs
+			f.inMemory.pins.Add(1)
 		}
 	}
 	s.mu.Unlock()
 	if f.n < 0 {
 		if err := q.findSealed(&f, offset, hot); err != nil {
-			return f, err
+			return f, q.gone(offset, err)
 		}
 	}
 	if e := f.runs.at(f.n); offset >= e.logical+int64(e.bytes) {
@@ -127,21 +148,30 @@ func (q *Queue) gap(f *found, offset int64, hot bool) error {
 func (q *Queue) nextRun(f *found, offset int64) (int64, error) {
 	q.store.mu.Lock()
 	next := int64(math.MaxInt64)
-	for i := len(q.gens) - 1; i >= 0; i-- {
-		r := runs{mem: q.gens[i].runs}
+	segments := q.store.segments
+	for i := len(segments) - 1; i >= 0 && segments[i].runs != nil; i-- {
+		r := runs{mem: segments[i].runs.of(q.id)}
 		if n := r.find(offset) + 1; n < r.len() {
 			next = r.at(n).logical
 		}
 	}
-	segments := q.store.segments
 	q.store.mu.Unlock()
 	for _, g := range segments {
 		r, err := q.sealedRuns(g, false)
+		if errors.Is(err, errRemoved) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
-		if n := r.find(offset) + 1; n < r.len() {
-			return min(next, r.at(n).logical), nil
+		n := r.find(offset) + 1
+		if n < r.len() {
+			next = min(next, r.at(n).logical)
+		}
+		found := n < r.len()
+		g.unpin()
+		if found {
+			return next, nil
 		}
 	}
 	return next, nil
@@ -173,20 +203,27 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 		probe, r := mid, runs{}
 		for ; probe < hi; probe++ {
 			var err error
-			if r, err = q.sealedRuns(f.segments[probe], hot); err != nil {
+			r, err = q.sealedRuns(f.segments[probe], hot)
+			if err != nil && errors.Is(err, errRemoved) {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			if r.len() > 0 {
 				break
 			}
+			f.segments[probe].unpin()
 		}
 		switch {
 		case r.len() == 0:
 			hi = mid
 		case r.at(0).logical <= offset:
-			f.runs, f.n = r, r.find(offset)
+			f.unpin()
+			f.runs, f.n, f.inFile = r, r.find(offset), f.segments[probe]
 			lo = probe + 1
 		default:
+			f.segments[probe].unpin()
 			hi = mid
 		}
 	}
@@ -202,16 +239,24 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 	return q.lost(offset)
 }
 
-// sealedRuns are the runs of the queue in a sealed segment. A damaged index is made again, but not on an event loop.
-func (q *Queue) sealedRuns(g *segment, hot bool) (runs, error) {
+// sealedRuns are the runs of the queue in a sealed segment, which is pinned then: without an error it has to be unpinned. A damaged index
+// is made again, but not on an event loop. A segment that is not sealed has none and is pinned all the same.
+func (q *Queue) sealedRuns(g *segment, hot bool) (r runs, err error) {
+	if err := q.store.pin(g, hot); err != nil {
+		return runs{}, err
+	}
+	defer func() {
+		if err != nil {
+			g.unpin()
+		}
+	}()
 	q.store.mu.Lock()
 	index := g.index
 	q.store.mu.Unlock()
 	if index == nil {
 		return runs{}, nil
 	}
-	r, err := index.lookup(q.id)
-	if err == nil {
+	if r, err = index.lookup(q.id); err == nil {
 		return r, nil
 	}
 	if hot {
@@ -228,6 +273,11 @@ func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot boo
 	budget := min(max, limit)
 	keep := len(dst)
 	var seg *segment
+	defer func() {
+		if seg != nil {
+			seg.unpin()
+		}
+	}()
 	for i := f.n; i < f.runs.len() && budget > 0; i++ {
 		e := f.runs.at(i)
 		if e.logical >= f.end || (i > f.n && e.logical != offset) {
@@ -240,10 +290,20 @@ func (f *found) copy(s *Store, dst []byte, offset int64, max, limit int, hot boo
 			return dst, ErrCold
 		}
 		if seg == nil || e.pos < seg.base || e.pos >= seg.limit {
-			if seg = findSegment(f.segments, e.pos); seg == nil {
+			next := findSegment(f.segments, e.pos)
+			if next == nil {
 				return f.damaged(s, dst, keep, e.pos, "the segment is missing, or ends before it")
 			}
-			if !hot {
+			if err := s.pin(next, hot); err != nil {
+				if i > f.n {
+					break
+				}
+				return dst[:keep], err
+			}
+			if seg != nil {
+				seg.unpin()
+			}
+			if seg = next; !hot && seg.mapping != nil {
 				seg.mapping.Advise(e.pos-seg.base, int64(min(budget, maxAdvise)))
 			}
 		}
@@ -300,16 +360,13 @@ func recordAt(run []byte, logical, offset int64) (skip, size int64, err error) {
 // It may block.
 func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 	s := q.store
-	s.unmap.RLock()
-	defer s.unmap.RUnlock()
 	s.mu.Lock()
 	lo, end, list := q.min, q.readable, s.segments
-	var best runs
-	n := -1
-	for i := len(q.gens) - 1; i >= 0; i-- {
-		r := runs{mem: q.gens[i].runs}
+	best := int64(-1)
+	for i := len(list) - 1; i >= 0 && list[i].runs != nil; i-- {
+		r := runs{mem: list[i].runs.of(q.id)}
 		if k := r.findTime(unixMillis); k < r.len() {
-			best, n = r, k
+			best = r.at(k).logical
 		}
 		if r.len() > 0 && r.at(0).time < unixMillis {
 			list = nil // what is older lies before that time
@@ -319,21 +376,26 @@ func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 	s.mu.Unlock()
 	for i := len(list) - 1; i >= 0; i-- {
 		r, err := q.sealedRuns(list[i], false)
+		if errors.Is(err, errRemoved) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
-		if r.len() == 0 {
-			continue
+		over := false
+		if r.len() > 0 {
+			if k := r.findTime(unixMillis); k < r.len() {
+				best = r.at(k).logical
+			}
+			over = r.at(0).time < unixMillis || r.at(0).logical <= lo
 		}
-		if k := r.findTime(unixMillis); k < r.len() {
-			best, n = r, k
-		}
-		if r.at(0).time < unixMillis || r.at(0).logical <= lo {
+		list[i].unpin()
+		if over {
 			break
 		}
 	}
-	if n < 0 {
+	if best < 0 {
 		return end, nil
 	}
-	return max(lo, min(best.at(n).logical, end)), nil
+	return max(lo, min(best, end)), nil
 }

@@ -27,8 +27,8 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
-		topics: map[string][]*Queue{}, offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{},
-		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1),
+		topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}, hidden: map[int64]*hiddenGroup{},
+		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1), mapped: mappings{max: maxMapped},
 		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
@@ -106,9 +106,10 @@ func (s *Store) load() error {
 	}
 	if prev {
 		c.clean = false // the log was written since
-		s.options.Log.Warn().Msg("the last checkpoint is damaged; going on from the one before")
+		s.options.Log.Warn().Msg("the last checkpoint is damaged or missing; going on from the one before")
 	}
-	bases, err := segmentBases(s.fs, s.options.Dir)
+	s.checkpointSound = c != nil && !prev
+	bases, indexed, err := segmentBases(s.fs, s.options.Dir)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (s *Store) load() error {
 	} else {
 		s.restore(c)
 	}
-	tail, err := s.openSegments(c, bases)
+	tail, err := s.openSegments(c, bases, indexed)
 	if err != nil {
 		return err
 	}
@@ -166,7 +167,10 @@ func (s *Store) removeLeftovers() error {
 func (s *Store) restore(c *checkpoint) {
 	s.epoch = max(c.epoch, 1)
 	s.appended = c.pos
-	s.offsets, s.hidden, s.foreign = c.offsets, c.hidden, c.foreign
+	s.hidden, s.foreign = c.hidden, c.foreign
+	for key, offset := range c.offsets {
+		s.setOffsetLocked([]byte(key), offset)
+	}
 	s.ids.observe(c.lastID)
 	for _, st := range c.queues {
 		q := s.newQueue(st.id, st.topic, st.partition)
@@ -176,24 +180,29 @@ func (s *Store) restore(c *checkpoint) {
 	}
 }
 
-// openSegments maps all segments, with their indexes as far as the checkpoint goes, and returns those behind it.
-func (s *Store) openSegments(c *checkpoint, bases []int64) (tail []*segment, err error) {
-	for _, base := range bases {
-		seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
-		if err != nil {
-			return nil, err
-		}
-		s.segments = append(s.segments, seg)
+// openSegments enters all segments and maps those behind the checkpoint, which it returns. What lies before is mapped when it is read.
+func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]bool) (tail []*segment, err error) {
+	for i, base := range bases {
 		if base >= c.pos {
-			tail = append(tail, seg)
+			seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
+			if err != nil {
+				return nil, err
+			}
+			s.segments, tail = append(s.segments, seg), append(tail, seg)
 			continue
 		}
-		if seg.index, err = openIndex(s.fs, indexName(seg.name), base, s.salt); err == nil {
-			continue
+		end := c.pos
+		if i+1 < len(bases) {
+			end = min(end, bases[i+1])
 		}
-		s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
-		if seg.index, err = s.rebuildIndex(seg); err != nil {
-			return nil, err
+		seg := &segment{base: base, end: end, limit: end, salt: s.salt, name: segmentName(s.options.Dir, base), sealed: true}
+		seg.pins.Store(unmapped)
+		s.segments = append(s.segments, seg)
+		if !indexed[base] {
+			if err := s.pin(seg, false); err != nil {
+				return nil, err
+			}
+			seg.unpin()
 		}
 	}
 	return tail, nil
@@ -215,7 +224,7 @@ func (s *Store) replay(c *checkpoint, tail []*segment) error {
 		if seg.base != pos {
 			return s.missingSegment(pos)
 		}
-		s.open = seg
+		s.open, seg.runs = seg, s.takeRuns()
 		reason := ""
 		for reason == "" {
 			var h header
@@ -281,7 +290,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 		}
 		q.closed.Store(flags&queueClosed != 0)
 	case kindOffset:
-		s.offsets[string(body)] = h.logical
+		s.setOffsetLocked(body, h.logical)
 	case kindTrim:
 		q.trimLocked(h.logical)
 	case kindGap:
@@ -423,12 +432,13 @@ func (s *Store) begin(c *checkpoint) error {
 	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err
 	}
+	s.open.runs = s.takeRuns()
 	s.segments = append(s.segments, s.open)
 	if err := s.fs.SyncDir(s.path("log")); err != nil {
 		return err
 	}
 	fault.Point("recovery.placed")
-	data := s.encodeCheckpointLocked(s.open.base, false)
+	data := s.encodeCheckpoint(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
 		if err := s.jumpGaps(); err != nil {
@@ -452,6 +462,9 @@ func (s *Store) sealRecovered(seg *segment) error {
 	}
 	if err := f.Sync(); err != nil {
 		return err
+	}
+	if seg.runs == nil {
+		seg.runs = s.takeRuns() // of a file that was not reached, because the log ends before it
 	}
 	return s.writeIndex(seg)
 }

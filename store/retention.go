@@ -47,23 +47,23 @@ func (s *Store) janitor() {
 func (s *Store) Expire(now time.Time) error { return s.expire(now, func(Rules) bool { return true }) }
 
 func (s *Store) expire(now time.Time, due func(Rules) bool) error {
+	s.retention.Lock()
+	defer s.retention.Unlock()
 	var errs []error
 	moved := false
-	for _, q := range s.Queues() {
-		s.mu.Lock()
-		rules := q.rules
-		s.mu.Unlock()
-		if !due(rules) {
-			continue
-		}
-		m, err := s.expireQueue(q, rules.Retention, now)
-		moved = moved || m
-		s.setStuck(q, err != nil)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
+	for _, list := range s.dueQueues(due) {
+		for step := range slices.Chunk(list, walkStep) {
+			for _, q := range s.expired(step, now) {
+				m, err := s.expireQueue(q, now)
+				moved = moved || m
+				s.setStuck(q, err != nil)
+				if err != nil {
+					errs = append(errs, fmt.Errorf("retention of %s-%d: %w", q.topic, q.partition, err))
+				}
+			}
 		}
 	}
-	if moved {
+	if s.mayRemove(moved) {
 		if err := s.removeDead(); err != nil {
 			errs = append(errs, err)
 		}
@@ -71,10 +71,63 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	return errors.Join(errs...)
 }
 
+// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, and then again after each checkpoint until
+// all that was written before the move may go, because nothing behind the checkpoint before the last one may.
+func (s *Store) mayRemove(moved bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if moved {
+		s.movedAt = s.appended
+	}
+	may := moved || s.looked != s.checkpointed && s.looked < s.movedAt
+	if may {
+		s.looked = s.checkpointed
+	}
+	return may
+}
+
+// dueQueues are the queues of the topics whose schedule is due, a list a topic. Most of the time there are none, which costs a look at
+// each topic and not at each queue.
+func (s *Store) dueQueues(due func(Rules) bool) (lists [][]*Queue) {
+	s.dirMu.RLock()
+	defer s.dirMu.RUnlock()
+	for _, parts := range s.topics {
+		i := slices.IndexFunc(parts, func(q *Queue) bool { return q != nil })
+		if i < 0 {
+			continue
+		}
+		s.mu.Lock()
+		rules := parts[i].rules
+		s.mu.Unlock()
+		if due(*rules) {
+			lists = append(lists, slices.DeleteFunc(slices.Clone(parts), func(q *Queue) bool { return q == nil }))
+		}
+	}
+	return lists
+}
+
+// expired are those of some queues whose policy has no room for all that they hold.
+func (s *Store) expired(list []*Queue, now time.Time) (out []*Queue) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range list {
+		if q.expiredLocked(q.rules.Retention, now) > q.min {
+			out = append(out, q)
+		} else {
+			s.setStuckLocked(q, false)
+		}
+	}
+	return out
+}
+
 // setStuck notes whether old messages of a queue cannot be removed.
 func (s *Store) setStuck(q *Queue, stuck bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.setStuckLocked(q, stuck)
+}
+
+func (s *Store) setStuckLocked(q *Queue, stuck bool) {
 	switch {
 	case stuck && !q.stuck:
 		s.stuck++
@@ -91,8 +144,9 @@ func (s *Store) stuckQueues() int {
 }
 
 // expireQueue moves the minimum of one queue over the virtual segments that its policy has no room for.
-func (s *Store) expireQueue(q *Queue, p Policy, now time.Time) (bool, error) {
+func (s *Store) expireQueue(q *Queue, now time.Time) (bool, error) {
 	s.mu.Lock()
+	p := q.rules.Retention
 	from, to := q.min, q.expiredLocked(p, now)
 	s.mu.Unlock()
 	if to <= from {
@@ -148,43 +202,68 @@ func (s *Store) removeDead() error {
 			}
 		}
 	}
-	mins := make([]int64, len(s.byID))
-	for i, q := range s.byID {
-		mins[i] = q.min
-	}
+	queues := s.byID
 	// A segment behind the last checkpoint is needed to replay, one without an index file to read.
 	var candidates []*segment
 	for _, g := range s.segments {
-		if g.index != nil && g.end <= s.checkpointed && !needed[g.base] {
+		if g.sealed && g.end <= s.checkpointed && !needed[g.base] {
 			candidates = append(candidates, g)
 		}
 	}
 	s.mu.Unlock()
+	mins := s.minimums(queues)
 	for _, g := range candidates {
-		if g.live(mins) {
-			continue
+		live, err := s.live(g, mins)
+		if err == nil && !live {
+			err = s.removeSegment(g)
 		}
-		if err := s.removeSegment(g); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// live says whether a queue has something in the segment that is not below its minimum.
-func (g *segment) live(mins []int64) bool {
+// minimums are those of some queues. They only move up, so it does not matter that they are not of one moment.
+func (s *Store) minimums(list []*Queue) []int64 {
+	mins := make([]int64, 0, len(list))
+	for step := range slices.Chunk(list, walkStep) {
+		s.mu.Lock()
+		for _, q := range step {
+			mins = append(mins, q.min)
+		}
+		s.mu.Unlock()
+	}
+	return mins
+}
+
+// live says whether a queue has something in the segment that is not below its minimum. It remembers one such queue, which mostly still
+// has when it is asked again: looking at all segments must not read all index files.
+func (s *Store) live(g *segment, mins []int64) (bool, error) {
+	if w := g.witness; w.queue > 0 && w.logical > mins[w.queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
+		return true, nil
+	}
+	if err := s.pin(g, false); err != nil {
+		return true, err
+	}
+	defer g.unpin()
+	s.mu.Lock()
 	x := g.index
+	s.mu.Unlock()
+	if x.check() != nil {
+		return true, nil // a reader has it made again
+	}
 	for i := range x.queues {
-		queue := le.Uint32(x.dir[i*indexDirRecord:])
-		r, err := x.lookup(queue)
-		if err != nil || int(queue) > len(mins) {
-			return true
+		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
+		if int(queue) > len(mins) {
+			return true, nil
 		}
 		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
-			return true
+			g.witness = goOn{queue, last.logical + int64(last.bytes)}
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 // removeSegment writes down that the segment is not needed, then removes its files. Readers that hold it keep its mapping until they are done.
@@ -203,31 +282,15 @@ func (s *Store) removeSegment(g *segment) error {
 		return err
 	}
 	fault.Point("retention.dropped")
+	s.mapped.mu.Lock()
+	g.removed = true // nobody maps it any more, nor makes its index again
+	s.mapped.mu.Unlock()
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
 		}
 		fault.Point("retention.removed")
 	}
-	s.unmapLater(g)
+	s.unmapRemoved(g)
 	return nil
-}
-
-// unmapLater drops the mappings of a segment that nobody can find any more. It waits for the readers to go, and never makes a new one wait.
-func (s *Store) unmapLater(g *segment) {
-	s.workersOff.Add(1)
-	go func() {
-		defer s.workersOff.Done()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for !s.unmap.TryLock() {
-			select {
-			case <-tick.C:
-			case <-s.quit:
-				return // Close unmaps nothing that is not in the list; the process ends or the mapping is dropped with it
-			}
-		}
-		defer s.unmap.Unlock()
-		g.close()
-	}()
 }

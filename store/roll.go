@@ -2,8 +2,8 @@ package store
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/metaq/metaq/store/fault"
@@ -11,8 +11,8 @@ import (
 
 // sealing is a segment that is full: its index and the checkpoint at its end are to be written.
 type sealing struct {
-	seg        *segment
-	checkpoint []byte
+	seg      *segment
+	snapshot *snapshot // becomes the checkpoint
 }
 
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
@@ -24,10 +24,12 @@ func (s *Store) rollLocked(p *prepared, base int64) error {
 		return s.poisonLocked(err)
 	}
 	fault.Point("roll.named")
+	seg.runs = s.takeRuns()
 	s.unsynced = append(s.unsynced, s.open)
 	s.dirDirty = true
 	s.rolled = &sealing{seg: s.open}
-	s.segments = append(slices.Clone(s.segments), seg)
+	// Readers have shorter slices of the same array, so adding in place changes nothing for them.
+	s.segments = append(s.segments, seg)
 	s.open = seg
 	s.signal(s.prepareC)
 	return nil
@@ -40,7 +42,9 @@ func (s *Store) snapshotLocked() {
 	}
 	job := s.rolled
 	s.rolled = nil
-	job.checkpoint = s.encodeCheckpointLocked(s.open.base, false)
+	n := s.beginSnapshotLocked(s.open.base, false)
+	job.snapshot = n
+	s.workersOff.Go(func() { n.walk(s, func() { time.Sleep(walkPause) }) })
 	s.toSeal = append(s.toSeal, job)
 	s.signal(s.sealC)
 }
@@ -153,7 +157,7 @@ func (s *Store) seal(job *sealing) error {
 		return err
 	}
 	fault.Point("seal.flushed")
-	if job.seg.index == nil {
+	if job.seg.runs != nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
 		}
@@ -169,23 +173,15 @@ func (s *Store) seal(job *sealing) error {
 	}
 	s.files.Unlock()
 	fault.Point("seal.cut")
-	return s.writeCheckpoint(job.checkpoint)
+	<-job.snapshot.done
+	return s.writeCheckpoint(job.snapshot.encode(s.salt))
 }
 
-// writeIndex writes the index file of a full segment and lets its queues forget the runs in memory.
+// writeIndex writes the index file of a full segment, which then need not be in memory. Nobody adds to a full segment, so it needs no
+// lock for it.
 func (s *Store) writeIndex(seg *segment) error {
-	s.mu.Lock()
-	list := make([]queueRuns, 0, len(seg.queues))
-	for _, q := range seg.queues {
-		for _, g := range q.gens {
-			if g.seg == seg {
-				list = append(list, queueRuns{queue: q.id, runs: g.runs})
-			}
-		}
-	}
-	s.mu.Unlock()
-	name := indexName(seg.name)
-	if err := writeFile(s.fs, name, encodeIndex(seg.base, list, s.salt)); err != nil {
+	name, runs := indexName(seg.name), seg.runs
+	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base, s.salt) }, nil); err != nil {
 		return err
 	}
 	index, err := openIndex(s.fs, name, seg.base, s.salt)
@@ -193,13 +189,34 @@ func (s *Store) writeIndex(seg *segment) error {
 		return fmt.Errorf("open the index just written: %w", err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	seg.index = index
-	for _, q := range seg.queues {
-		q.dropGenerationLocked(seg)
+	seg.index, seg.runs, seg.sealed = index, nil, true
+	read := runs.pins.Load() > 0 // nobody new can
+	s.mu.Unlock()
+	if !read {
+		s.freeRuns(runs)
 	}
-	seg.queues = nil
+	s.keepMapped(seg)
 	return nil
+}
+
+// takeRuns is an empty index for a new segment.
+func (s *Store) takeRuns() *memIndex {
+	select {
+	case x := <-s.spareRuns:
+		return x
+	default:
+		return newMemIndex()
+	}
+}
+
+// freeRuns keeps the memory of an index for the next segment, if none is kept yet.
+func (s *Store) freeRuns(x *memIndex) {
+	x.reset()
+	select {
+	case s.spareRuns <- x:
+	default:
+		x.release()
+	}
 }
 
 // stopWriting ends the goroutines and leaves a directory that needs no recovery.
@@ -234,10 +251,7 @@ func (s *Store) stopWriting() error {
 		return err
 	}
 	fault.Point("close.sealed")
-	s.mu.Lock()
-	data := s.encodeCheckpointLocked(s.appended, true)
-	s.mu.Unlock()
-	return s.writeCheckpoint(data)
+	return s.writeCheckpoint(s.encodeCheckpoint(s.appended, true))
 }
 
 func (s *Store) sealOpen(seg *segment) error {

@@ -8,23 +8,30 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
 )
 
-// segment is one file of the log. The open one is written with pwrite and read through its mapping; a sealed one has no open file,
-// only its mapping and that of its index.
+// segment is one file of the log. The open one is written with pwrite and read through its mapping; a sealed one has no open file, and
+// is mapped, with its index, as long as it is read: see mappings.
 type segment struct {
 	base    int64 // log position of its first byte, and its name
 	end     int64 // log position behind its last frame; guarded by Store.mu while the segment is open
-	limit   int64 // base + what is preallocated
+	limit   int64 // base + what is preallocated; of a sealed one no more than the base of the next one
 	salt    salt
 	name    string
-	file    vfs.File // nil when sealed
+	file    vfs.File     // nil when sealed
+	pins    atomic.Int32 // readers of the next three, or unmapped
 	mapping vfs.Mapping
+	data    []byte       // the bytes of the mapping
 	index   *sealedIndex // nil until sealed; guarded by Store.mu
-	queues  []*Queue     // with runs in it, while there is no index; guarded by Store.mu
+	sealed  bool         // it has an index file; guarded by Store.mu
+	removed bool         // retention removes its files, or has; guarded by mappings.mu
+	used    atomic.Bool  // read since somebody looked for mappings to drop
+	witness goOn         // a queue that needs the segment as long as its minimum is below; only for retention
+	runs    *memIndex    // while there is no index; guarded by Store.mu
 }
 
 func segmentName(dir string, base int64) string {
@@ -33,25 +40,30 @@ func segmentName(dir string, base int64) string {
 
 func indexName(segment string) string { return strings.TrimSuffix(segment, ".log") + ".idx" }
 
-// segmentBases lists the segments of a data directory, ascending.
-func segmentBases(fsys vfs.FS, dir string) ([]int64, error) {
+// segmentBases lists the segments of a data directory, ascending, and which of them have an index file.
+func segmentBases(fsys vfs.FS, dir string) (bases []int64, indexed map[int64]bool, err error) {
 	names, err := fsys.List(filepath.Join(dir, "log"))
 	if err != nil {
-		return nil, fmt.Errorf("list the log: %w", err)
+		return nil, nil, fmt.Errorf("list the log: %w", err)
 	}
-	var bases []int64
+	indexed = map[int64]bool{}
 	for _, n := range names {
-		digits, ok := strings.CutSuffix(n, ".log")
-		if !ok || len(digits) != 20 {
+		digits, kind, _ := strings.Cut(n, ".")
+		if len(digits) != 20 || kind != "log" && kind != "idx" {
 			continue
 		}
 		base, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("a segment with a strange name: %s", n)
+		switch {
+		case err != nil && kind == "log":
+			return nil, nil, fmt.Errorf("a segment with a strange name: %s", n)
+		case err != nil:
+		case kind == "log":
+			bases = append(bases, base)
+		default:
+			indexed[base] = true
 		}
-		bases = append(bases, base)
 	}
-	return bases, nil
+	return bases, indexed, nil
 }
 
 // openSegment maps an existing segment file whole.
@@ -73,20 +85,29 @@ func openSegment(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) 
 	if seg.mapping, err = f.Map(size); err != nil {
 		return nil, fmt.Errorf("map segment %s: %w", name, err)
 	}
+	seg.data = seg.mapping.Bytes()
 	return seg, nil
+}
+
+// top is the log position behind what can be read.
+func (g *segment) top() int64 { return min(g.limit, g.base+int64(len(g.data))) }
+
+// whole is the segment with the length that its file has; pinned, as long as the original is.
+func (g *segment) whole() *segment {
+	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data}
 }
 
 // bytes is the mapping from a log position on.
 func (g *segment) bytes(pos int64) []byte {
-	if g.mapping == nil || pos >= g.limit {
+	if pos >= g.top() {
 		return nil
 	}
-	return g.mapping.Bytes()[pos-g.base:]
+	return g.data[pos-g.base:]
 }
 
 // records is a run of n bytes; none if it does not lie in the segment, because that was cut by somebody else.
 func (g *segment) records(pos, n int64) []byte {
-	if pos < g.base || pos+n > g.limit {
+	if pos < g.base || pos+n > g.top() {
 		return nil
 	}
 	return g.bytes(pos)[:n]
@@ -95,7 +116,7 @@ func (g *segment) records(pos, n int64) []byte {
 // checkRun says what is wrong with the frame of a run of a queue, "" if nothing is. With sum it compares the checksum, which reads all of it.
 func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 	at := e.pos - frameHeader
-	if at < g.base || e.pos+int64(e.bytes) > g.limit {
+	if at < g.base || e.pos+int64(e.bytes) > g.top() {
 		return "the segment ends before it"
 	}
 	b := g.bytes(at)
@@ -123,10 +144,12 @@ func (g *segment) close() {
 	}
 	if g.mapping != nil {
 		g.mapping.Unmap()
-		g.mapping = nil
+		g.mapping, g.data = nil, nil
 	}
-	if g.index != nil {
-		g.index.mapping.Unmap()
+	g.index.unmap()
+	if g.runs != nil {
+		g.runs.release()
+		g.runs = nil
 	}
 }
 
@@ -173,7 +196,7 @@ func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment,
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, file: p.file, mapping: p.mapping}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {

@@ -54,7 +54,7 @@ const (
 
 // Store is the log of a broker and its queues. All methods may be called from any goroutine.
 //
-// Lock order: dirMu before mu; unmap (read side) before mu; files under none. Nothing is called back under a lock.
+// Lock order: dirMu before mu; mapped.mu before mu; files under none. Nothing is called back under a lock.
 type Store struct {
 	options Options
 	fs      vfs.FS
@@ -72,14 +72,18 @@ type Store struct {
 	appended int64      // log position of the end of what is written
 	epoch    uint32
 	ids      *idWorker
-	offsets  map[string]int64 // committed offsets by offsetKey
+	offsets  offsetTable
 	hidden   map[int64]*hiddenGroup
 	foreign  []foreignRef
 	unsafe   []unsafeRun // runs that count only when they are flushed, in log order
 	waiting  []waiting
 	// positions of the checkpoint before the last one, and of the last one
 	checkpointed, checkpointedNext int64
-	failed                         error // why the log takes no more writes
+	looked                         int64     // what checkpointed was when segments were last looked for that can go
+	movedAt                        int64     // end of the log when a minimum last moved
+	walking                        *snapshot // that is being taken
+	round                          uint32    // number of the last snapshot
+	failed                         error     // why the log takes no more writes
 	closed                         bool
 	messages                       int64 // records appended since the start
 	rules                          func(protocol.Topic) Rules
@@ -91,7 +95,8 @@ type Store struct {
 	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
 	flushC     chan struct{}
 	flushTimer *time.Timer
-	flushDue   time.Time // when the timer rings, zero if it is not set; guarded by mu
+	flushIn    time.Duration // what the timer was set to, 0 if it is not; guarded by mu
+	flushDue   time.Time     // when it rings; guarded by mu
 
 	next                   *prepared // guarded by mu, like the next four
 	prepareErr             error     // of the last try to make one
@@ -100,6 +105,7 @@ type Store struct {
 	toSeal                 []*sealing // oldest first
 	preparedCount          atomic.Int64
 	prepareC               chan struct{}
+	spareRuns              chan *memIndex // memory for the index of the next segment
 	sealC                  chan struct{}
 	quit                   chan struct{}
 	quitFlusher            chan struct{}
@@ -107,13 +113,15 @@ type Store struct {
 
 	files sync.Mutex // held while segment files are synced or closed
 
+	retention sync.Mutex // held while old messages are removed; before all others
+
 	healing  sync.Mutex // held while a damaged index is replaced; before mu
 	verified int64      // log position from which on this process has written or checked the log itself; set once, at the start
 
-	// unmap: readers of mappings hold the read side; dropping a mapping takes the write side, only by TryLock.
-	unmap sync.RWMutex
+	mapped mappings // of sealed segments
 
 	flushCount, flushNanos atomic.Int64
+	checkpointSound        bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
 	tornBytes              int64
 	opened                 time.Time
 	stamps, ages           steadyClock // of frames and of retention; guarded by mu
@@ -129,6 +137,7 @@ type Position int64
 type Stats struct {
 	Appended, Flushed int64 // log positions, in bytes
 	Segments          int
+	Mapped            int // sealed segments that are mapped now
 	Queues            int
 	Messages          int64 // appended since the start
 	Flushes           int64
@@ -149,6 +158,9 @@ func (s *Store) Stats() Stats {
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
 		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load()}
 	s.mu.Unlock()
+	s.mapped.mu.Lock()
+	st.Mapped = len(s.mapped.list)
+	s.mapped.mu.Unlock()
 	s.dirMu.RLock()
 	st.Queues = len(s.byID)
 	s.dirMu.RUnlock()
@@ -163,8 +175,14 @@ func (s *Store) SetRules(rules func(protocol.Topic) Rules) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rules = rules
-	for _, q := range s.byID {
-		q.rules = rules(q.topic)
+	for topic, parts := range s.topics {
+		shared := rules(protocol.Topic(topic))
+		for _, q := range parts {
+			if q != nil {
+				q.saveLocked()
+				q.rules = &shared
+			}
+		}
 	}
 }
 
@@ -219,14 +237,20 @@ func (s *Store) CreateQueue(topic protocol.Topic, partition int32) (*Queue, erro
 
 // newQueue enters a queue into the directory.
 func (s *Store) newQueue(id uint32, topic protocol.Topic, partition int32) *Queue {
-	q := &Queue{store: s, id: id, topic: topic, partition: partition, starts: []start{{}}, rules: s.rules(topic)}
+	q := &Queue{store: s, id: id, topic: topic, partition: partition, starts: []start{{}}}
 	for int(id) > len(s.byID) {
 		s.byID = append(s.byID, nil)
 	}
 	s.byID[id-1] = q
 	parts := s.topics[string(topic)]
-	for int(partition) >= len(parts) {
-		parts = append(parts, nil)
+	if i := slices.IndexFunc(parts, func(q *Queue) bool { return q != nil }); i >= 0 {
+		q.topic, q.rules = parts[i].topic, parts[i].rules
+	} else {
+		rules := s.rules(topic)
+		q.rules = &rules
+	}
+	if n := int(partition) + 1; n > len(parts) {
+		parts = slices.Grow(parts, n-len(parts))[:n]
 	}
 	parts[partition] = q
 	s.topics[string(topic)] = parts
@@ -296,10 +320,13 @@ func (s *Store) Close() error {
 	if !s.options.ReadOnly {
 		err = s.stopWriting()
 	}
-	s.unmap.Lock()
-	defer s.unmap.Unlock()
 	for _, g := range s.segments {
 		g.close()
+	}
+	select {
+	case x := <-s.spareRuns:
+		x.release()
+	default:
 	}
 	return errors.Join(err, s.lock.Close())
 }

@@ -95,3 +95,28 @@ func TestSuggest(t *testing.T) {
 		}
 	}
 }
+
+// Every key that is said to need a restart keeps the value of the running broker, whichever it is; every other one is taken.
+func TestTaken(t *testing.T) {
+	all := "[system]\nbrokerId=7\nhostName=h\nserverPort=1\ndashboardHttpPort=2\ndataPath=/d\nmaxSegmentSize=2M\nlogSegmentSize=2M\nmaxMessageSize=2K\n" +
+		"maxLineLength=512\nprewriteSegments=false\nnumPartitions=3\nmaxConnections=9\nidleTimeout=9s\n[topic=t]\n"
+	running, newer := load(t, "[topic=old]\n"), load(t, all)
+	taken := running.Taken(newer)
+	for _, k := range keys {
+		switch {
+		case k.class == noEffect:
+		case k.class == restart && k.get(taken) != k.get(running):
+			t.Errorf("%s needs a restart and is %s now, want %s", k.name, k.get(taken), k.get(running))
+		case k.class == restart && k.get(newer) == k.get(running):
+			t.Errorf("%s has the same value in both: the test shows nothing", k.name)
+		case k.class == reloadable && k.get(taken) != k.get(newer):
+			t.Errorf("%s is %s after a reload, want %s", k.name, k.get(taken), k.get(newer))
+		}
+	}
+	if _, ok := taken.Topic("t"); !ok {
+		t.Error("the new topic is not taken")
+	}
+	if newer.BrokerID != 7 {
+		t.Error("the newer configuration was changed")
+	}
+}

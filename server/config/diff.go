@@ -11,6 +11,17 @@ type Change struct{ Key, Old, New string }
 // configured is the value of a topic.NAME that is there.
 const configured = "configured"
 
+// Taken is what a running broker that has c makes of a newer configuration: the newer one, but what needs a restart stays.
+func (c *Config) Taken(newer *Config) *Config {
+	taken := *newer
+	for _, k := range keys {
+		if k.class == restart {
+			k.copy(&taken, c)
+		}
+	}
+	return &taken
+}
+
 // Diff compares with a newer configuration: what a running broker can take over, and what needs a restart. Both are sorted by key.
 func (c *Config) Diff(newer *Config) (reload, needRestart []Change) {
 	for _, k := range keys {

@@ -27,6 +27,7 @@ type key[O any] struct {
 	about   string // one line for --check-config; with noEffect: why it has none
 	set     func(*O, string) error
 	get     func(*O) string
+	copy    func(to, from *O)
 }
 
 // newKey is a key whose value is of a kind and lies at a place of its owner.
@@ -39,7 +40,8 @@ func newKey[O, T any](name string, c class, about string, k kind[T], at func(*O)
 			}
 			return err
 		},
-		get: func(owner *O) string { return k.print(*at(owner)) },
+		get:  func(owner *O) string { return k.print(*at(owner)) },
+		copy: func(to, from *O) { *at(to) = *at(from) },
 	}
 }
 

@@ -73,6 +73,8 @@ var keys = []key[Config]{
 	newKey("maxConnectionsPerAddress", reloadable, "connections of one address; 0: no bound", perhaps, func(c *Config) *int { return &c.Limits.MaxConnectionsPerAddress }),
 	newKey("maxCommandsInFlight", reloadable, "commands of a connection that wait for their answer", intKind(1, 1<<20), func(c *Config) *int { return &c.Limits.MaxInFlight }),
 	newKey("maxOutboundBytes", reloadable, "bytes waiting for a client that reads slowly; it is not read from beyond that", sizeKind(1<<16, 1<<30), func(c *Config) *int { return &c.Limits.MaxOutbound }),
+	newKey("maxBufferedBytes", reloadable, "bytes held for all clients together: answers they have not taken, commands not complete; 0: a quarter of the memory, at most 1G", sizeKind(int64(0), 1<<40), func(c *Config) *int64 { return &c.Limits.MaxBuffered }),
+	newKey("firstCommandTimeout", reloadable, "how long a new connection may take until its first command; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.first }),
 	newKey("idleTimeout", reloadable, "how long a connection may be silent; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.idle }),
 	newKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", durations, func(c *Config) *time.Duration { return &c.Limits.partial }),
 

@@ -26,6 +26,7 @@ type Options struct {
 	Data   string   // data directory; "" = a new one
 	Args   []string // more arguments of `metaq serve`
 	Tags   string   // build tags of the binary, as `go build -tags` takes them
+	Under  []string // a command that runs the broker, as prlimit does; the broker's command line follows it
 }
 
 // A Broker is a running (or killed) metaq process. It is for one goroutine.
@@ -43,6 +44,7 @@ type Broker struct {
 
 	binary string
 	folder string
+	under  []string
 	args   []string
 	cmd    *exec.Cmd
 	exited chan error // receives the end of cmd once
@@ -74,7 +76,7 @@ func Attempt(t testing.TB, o Options) (b *Broker, refused string) {
 // prepare makes everything that a broker needs to be run.
 func prepare(t testing.TB, o Options) *Broker {
 	t.Helper()
-	b := &Broker{binary: Binary(t, o.Tags), folder: t.TempDir(), Data: o.Data}
+	b := &Broker{binary: Binary(t, o.Tags), folder: t.TempDir(), Data: o.Data, under: o.Under}
 	if b.Data == "" {
 		b.Data = filepath.Join(b.folder, "data")
 	}
@@ -109,16 +111,16 @@ func (b *Broker) run(t testing.TB, port, httpPort string) {
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
 // command is the process that is to be started.
-func (b *Broker) command(t testing.TB, args []string) *exec.Cmd {
+func (b *Broker) command(t testing.TB, line []string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(b.binary, args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	if b.BootID != "" {
 		name := filepath.Join(b.folder, "boot_id")
 		if err := os.WriteFile(name, []byte(b.BootID+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		script := "mount --bind " + name + " " + bootIDFile + ` && exec "$0" "$@"`
-		cmd = exec.Command("unshare", append([]string{"--mount", "sh", "-c", script, b.binary}, args...)...)
+		cmd = exec.Command("unshare", append([]string{"--mount", "sh", "-c", script}, line...)...)
 	}
 	cmd.Env = append(environ(), b.Env...)
 	cmd.Stdout, cmd.Stderr = b.log, b.log
@@ -140,7 +142,8 @@ func (b *Broker) launch(t testing.TB, port, httpPort string) error {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	b.cmd = b.command(t, append(b.args[:len(b.args):len(b.args)], "--port", port, "--http-port", httpPort))
+	line := append(append(b.under[:len(b.under):len(b.under)], b.binary), b.args...)
+	b.cmd = b.command(t, append(line, "--port", port, "--http-port", httpPort))
 	if err := b.cmd.Start(); err != nil {
 		t.Fatalf("start the broker: %v", err)
 	}

@@ -125,6 +125,7 @@ func serve(a *app, o *serveOptions, changed func(flag string) bool) error {
 		return usagef("--log-level %q: the levels are debug, info, warn, error", o.logLevel)
 	}
 	log := newLog(a, level)
+	limitMemory(log)
 
 	// From here on a signal is kept, so that one that comes while the log is recovered is not lost.
 	signals := make(chan os.Signal, 8)
@@ -224,14 +225,9 @@ func (p *process) drain(sig os.Signal) error {
 }
 
 func (p *process) reload() {
-	cfg, err := p.load()
+	report, err := p.server.Reload(p.load)
 	if err != nil {
 		p.log.Error().Err(err).Msg("configuration not reloaded")
-		return
-	}
-	report, err := p.server.Reload(cfg)
-	if err != nil {
-		p.log.Error().Err(err).Str("report", report).Msg("configuration not reloaded")
 		return
 	}
 	p.log.Info().Str("report", report).Msg("configuration reloaded")

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// manySegments makes a log of at least n small segments with three queues, and returns what is at which offset of queue 0.
+func manySegments(t *testing.T, dir string, n int) (*Store, map[int64]string) {
+	t.Helper()
+	o := testOptions(vfs.OS(), Rules{FlushMessages: 1000, SegmentSize: 2000})
+	o.Dir = dir
+	o.LogSegmentSize = 4 << 10
+	o.HotBytes = 1
+	s := mustOpen(t, o)
+	want := map[int64]string{}
+	for i := 0; s.Stats().Segments < n; i++ {
+		var b Batch
+		text := fmt.Sprintf("message %d", i)
+		for p := range int32(3) {
+			b.Add(mustQueue(t, s, "t", p), 0, []byte(text))
+		}
+		if _, err := s.Append(&b); err != nil {
+			t.Fatal(err)
+		}
+		_, offset := b.Receipt(0)
+		want[offset] = text
+	}
+	s.flush()
+	return s, want
+}
+
+func TestMappings_AreBoundedAndEverythingIsRead(t *testing.T) {
+	dir := t.TempDir()
+	s, want := manySegments(t, dir, 100)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(vfs.OS(), Rules{FlushMessages: 1000})
+	o.Dir = dir
+	s = mustOpen(t, o)
+	if got := s.Stats().Mapped; got > 1 {
+		t.Fatalf("a start has mapped %d sealed segments", got)
+	}
+	s.mapped.max = 4
+	var readers sync.WaitGroup
+	for r := range 4 {
+		readers.Go(func() {
+			q := s.Queue([]byte("t"), 0)
+			for offset, text := range want { // in another order each time
+				b, err := q.Read(nil, offset, 20+len(text), 1<<20, false)
+				if err != nil || string(b[20:]) != text {
+					t.Errorf("reader %d at %d: %q, %v; want %q", r, offset, b, err, text)
+					return
+				}
+				if n := s.Stats().Mapped; n > 4+2*4 {
+					t.Errorf("%d segments are mapped, with 4 readers and room for 4", n)
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	if got := s.Stats().Mapped; got > 4 {
+		t.Fatalf("%d segments are mapped when nobody reads, want at most 4", got)
+	}
+}
+
+func TestMappings_AnEventLoopDoesNotMap(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := manySegments(t, dir, 10)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(vfs.OS(), groupCommit)
+	o.Dir = dir
+	s = mustOpen(t, o)
+	q := s.Queue([]byte("t"), 0)
+	if _, err := q.Read(nil, 0, 100, 100, true); !errors.Is(err, ErrCold) {
+		t.Fatalf("a read on an event loop of what is not mapped: %v, want ErrCold", err)
+	}
+}
+
+func TestMappings_RetentionWhileBeingRead(t *testing.T) {
+	s, want := manySegments(t, t.TempDir(), 100)
+	s.mapped.max = 3
+	q := s.Queue([]byte("t"), 0)
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	moved := make([]int, 4)
+	for r := range moved {
+		readers.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(r), 0))
+			var offsets []int64
+			for offset := range want {
+				offsets = append(offsets, offset)
+			}
+			for {
+				offset := offsets[rng.IntN(len(offsets))]
+				b, err := q.Read(nil, offset, 20+len(want[offset]), 1<<20, false)
+				var to *MovedError
+				switch {
+				case errors.As(err, &to):
+					moved[r]++
+				case err != nil || string(b[20:]) != want[offset]:
+					t.Errorf("at %d: %q, %v", offset, b, err)
+					return
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	before := s.Stats().Segments
+	deadline := time.Now().Add(10 * time.Second)
+	for size := int64(100_000); s.Stats().Segments > before/2 && time.Now().Before(deadline); size = max(size*3/4, 2000) {
+		s.SetRules(rulesOf(Rules{FlushMessages: 1000, SegmentSize: 2000, Retention: Policy{MaxBytes: size}}))
+		if err := s.Expire(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	readers.Wait()
+	if s.Stats().Segments > before/2 || moved[0] == 0 {
+		t.Fatalf("%d of %d segments are left, and the first reader was moved %d times: nothing was tested", s.Stats().Segments, before, moved[0])
+	}
+}
+
+func TestOpen_ASegmentThatTheLogDoesNotReach(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	o.LogSegmentSize = 4 << 10
+	s := mustOpen(t, o)
+	put(t, s, mustQueue(t, s, "t", 0), numbered(1, 10)...)
+	left := killed(fsys)
+	last := s.open.name
+	// Somebody has named another file as if the log went on inside of the last one; the power was cut as well.
+	file, err := left.Create(segmentName("data", s.open.base+1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt(make([]byte, 4096), 0); err != nil {
+		t.Fatal(err)
+	}
+	o.FS, o.BootID = left, "boot-2"
+	again, err := Open(o)
+	if err != nil {
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) {
+			t.Fatalf("beside %s: %v", last, err)
+		}
+		return
+	}
+	defer again.Close()
+	equal(t, "after the start", bodies(t, again.Queue([]byte("t"), 0), 0), numbered(1, 10))
+}
