@@ -111,10 +111,6 @@ func (m *matrix) w8() error {
 			}
 		}
 	}
-	m.stopAll()
-	for _, t := range o.targets {
-		os.RemoveAll(t.data)
-	}
 	return nil
 }
 

@@ -162,6 +162,9 @@ func (m *matrix) run(chosen []string) error {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", w.name, err))
 		}
 		m.stopAll()
+		for _, t := range m.targets {
+			os.RemoveAll(t.data)
+		}
 		left := m.seconds(chosen, i+1)
 		fmt.Fprintf(os.Stderr, "== %s took %.0f s; about %.0f min left\n", w.name, time.Since(began).Seconds(), left/60)
 	}

@@ -244,9 +244,12 @@ func (t *target) linger() time.Duration {
 	return d
 }
 
+// fillBound is how long a broker may take for a backlog.
+const fillBound = 4 * time.Minute
+
 // fill stores a backlog: each producer into a partition of its own, or spread, each message into another one.
 func (t *target) fill(parts int, bytes int64, spread bool) error {
-	c := produceCfg{Parts: parts, Conns: min(parts, 16), Window: 256, Size: 1024, Count: bytes / 1024, Linger: 5 * time.Millisecond, Spread: spread}
+	c := produceCfg{Parts: parts, Conns: min(parts, 16), Window: 256, Size: 1024, Count: bytes / 1024, Linger: 5 * time.Millisecond, Spread: spread, Duration: fillBound}
 	if spread && t.kind == "kafka" {
 		c.Window = 4096 // its batches are of one partition
 	}
@@ -256,6 +259,9 @@ func (t *target) fill(parts int, bytes int64, spread bool) error {
 	}
 	if st.Errors > 0 {
 		return fmt.Errorf("%d of %d puts failed", st.Errors, st.Msgs)
+	}
+	if st.Msgs < c.Count {
+		return fmt.Errorf("only %d of %d messages stored within %s", st.Msgs, c.Count, fillBound)
 	}
 	return nil
 }
