@@ -37,7 +37,7 @@ func makeSegments(t *testing.T, dir string, segments int) map[string][]int64 {
 			t.Fatal(err)
 		}
 		// Not too many at a time: what is not sealed yet has an open file.
-		for range min(1000, segments-made) {
+		for range min(2000, segments-made) {
 			topic := fmt.Sprintf("topic%d", made%manyTopics)
 			q, err := s.CreateQueue(protocol.Topic(topic), 0)
 			if err != nil {
@@ -61,7 +61,7 @@ func makeSegments(t *testing.T, dir string, segments int) map[string][]int64 {
 }
 
 func TestStart_ManySegments(t *testing.T) {
-	segments := chaos.Pick(4000, 100_000)
+	segments := chaos.Pick(4000, 10_000)
 	rng := rand.New(rand.NewPCG(chaos.Seed(t), 0))
 	dir := filepath.Join(t.TempDir(), "data")
 	offsets := makeSegments(t, dir, segments)
@@ -85,7 +85,7 @@ func TestStart_ManySegments(t *testing.T) {
 	}
 
 	// More of them than may be mapped.
-	reads := chaos.Pick(500, 1000)
+	reads := chaos.Pick(500, 300)
 	conn, err := client.Dial(t.Context(), b.Addr)
 	if err != nil {
 		t.Fatal(err)
