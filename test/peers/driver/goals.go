@@ -88,5 +88,5 @@ var goals = []goal{
 	{"W9 half of it os", "retention", "", false, 1.5},
 	{"W10 full put", "cpu", "cell:W10 tenth put", false, 1.15},
 	{"W10 full drain", "cpu", "cell:W10 tenth drain", false, 1.15},
-	{"W10 full put", "anon", "cell:W10 tenth put", false, 1.25},
+	{"W10 full put", "anon", "", false, 60},
 }

@@ -156,5 +156,8 @@ func (m *matrix) drainOnce(ctx context.Context, t *target) (int64, error) {
 	if jsonErr := json.Unmarshal(out, &g); jsonErr != nil {
 		return 0, errors.Join(err, jsonErr)
 	}
+	if g.Err != "" {
+		err = fmt.Errorf("catch-up reader: %s", g.Err)
+	}
 	return g.Msgs * 1024, err
 }
