@@ -34,10 +34,13 @@ func refusef(status protocol.Status, format string, args ...any) error {
 // to the log, not to the peer.
 func (s *Server) onWire(err error) (protocol.Status, string) {
 	var r *refusal
+	var full *store.FullError
 	var corrupt *store.CorruptError
 	switch {
 	case errors.As(err, &r):
 		return r.status, r.text
+	case errors.As(err, &full):
+		return protocol.StatusUnavailable, fmt.Sprintf("the disk is %d%% full, and puts are refused from %d%% on (diskRefusePercent); gets go on, and puts work again when there is room", full.Used, full.Limit)
 	case errors.Is(err, store.ErrFull):
 		return protocol.StatusUnavailable, "the disk is full; puts work again when there is room"
 	case errors.Is(err, store.ErrPoisoned):

@@ -81,9 +81,6 @@ func local(next http.Handler) http.Handler {
 // healthz says that the process is alive and its loops turn.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 
-// lowDisk is the part of the disk that has to be free for the broker to be ready.
-const lowDisk = 0.02
-
 // readyz says whether the broker should be given work, and if not, why.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if reason := s.notReady(); reason != "" {
@@ -100,8 +97,8 @@ func (s *Server) notReady() string {
 		return "the broker is stopping"
 	case st.Failed != nil:
 		return "the log takes no more writes: " + st.Failed.Error()
-	case st.TotalBytes > 0 && float64(st.FreeBytes) < lowDisk*float64(st.TotalBytes):
-		return fmt.Sprintf("the disk is nearly full: %d bytes of %d are free", st.FreeBytes, st.TotalBytes)
+	case st.DiskFull:
+		return fmt.Sprintf("the disk is %d%% full and puts are refused: %d bytes of %d are free", st.DiskUsed, st.FreeBytes, st.TotalBytes)
 	}
 	return ""
 }

@@ -49,6 +49,8 @@ var (
 	descPanics       = desc("panics_total", "Commands that panicked.")
 	descIn           = desc("received_bytes_total", "Bytes received from clients.")
 	descOut          = desc("sent_bytes_total", "Bytes sent to clients.")
+	descDiskFull     = desc("disk_full", "1 while no messages are taken because the disk is fuller than diskRefusePercent.")
+	descCleaned      = desc("disk_cleaned_messages_total", "Messages that were removed before their time because the disk was fuller than diskCleanPercent.")
 	descFree         = desc("disk_free_bytes", "Free bytes of the file system of the log.")
 	descTotal        = desc("disk_size_bytes", "Size of the file system of the log.")
 	descSegments     = desc("segment_count", "Segments of the log.")
@@ -78,6 +80,14 @@ func (k collector) Collect(out chan<- prometheus.Metric) {
 
 func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+// truth is 1 or 0.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func counter(d *prometheus.Desc, v int64, labels ...string) prometheus.Metric {
@@ -145,11 +155,7 @@ func (k collector) collectConnections(out chan<- prometheus.Metric) {
 }
 
 func (k collector) collectReloads(out chan<- prometheus.Metric) {
-	taken := 1.0
-	if k.server.reloads.refused.Load() {
-		taken = 0
-	}
-	out <- gauge(descReload, taken)
+	out <- gauge(descReload, truth(!k.server.reloads.refused.Load()))
 	out <- gauge(descReloadTime, float64(k.server.reloads.succeeded.Load())/1e9)
 }
 
@@ -157,6 +163,8 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 	st := k.server.store.Stats()
 	out <- prometheus.MustNewConstSummary(descFlush, uint64(st.Flushes), st.FlushTime.Seconds(), nil)
 	out <- prometheus.MustNewConstSummary(descFlushBatch, uint64(st.Flushes), float64(st.Messages), nil)
+	out <- gauge(descDiskFull, truth(st.DiskFull))
+	out <- counter(descCleaned, st.Cleaned)
 	out <- gauge(descFree, float64(st.FreeBytes))
 	out <- gauge(descTotal, float64(st.TotalBytes))
 	out <- gauge(descSegments, float64(st.Segments))
@@ -165,11 +173,7 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 	out <- gauge(descTorn, float64(st.TornBytes))
 	out <- gauge(descStuck, float64(st.RetentionStuck))
 	out <- counter(descArchiveBad, st.ArchivedDamaged)
-	poisoned := 0.0
-	if st.Failed != nil {
-		poisoned = 1
-	}
-	out <- gauge(descPoisoned, poisoned)
+	out <- gauge(descPoisoned, truth(st.Failed != nil))
 }
 
 // otherTopics is the label of what is beyond the bounds on topics and partitions.

@@ -36,6 +36,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) (report string, err
 	s.cfg.Store(next)
 	s.limits.Store(newLimits(next))
 	s.store.SetRules(next.Rules)
+	s.store.SetDiskLimits(next.Disk)
 	s.catalog.load(next)
 
 	report = "nothing has changed"

@@ -122,6 +122,9 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	if err := s.writableLocked(); err != nil {
 		return 0, err
 	}
+	if full := s.diskFull.Load(); full != nil {
+		return 0, full
+	}
 	now := s.stampLocked()
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended

@@ -32,6 +32,7 @@ func Open(o Options) (*Store, error) {
 		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
 	}
+	s.diskLimits.Store(&o.DiskLimits)
 	if err := s.fs.MkdirAll(s.path("log")); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
@@ -48,13 +49,15 @@ func Open(o Options) (*Store, error) {
 	}
 	s.recovery = s.now().Sub(began)
 	if !o.ReadOnly {
+		s.checkDisk()
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(4)
+		s.workersOff.Add(5)
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()
 		go s.noter()
+		go s.watchDisk()
 		s.signal(s.prepareC)
 	}
 	return s, nil

@@ -42,6 +42,7 @@ type Options struct {
 	MaxUnflushed   int64 // bytes that may be acknowledged before they are flushed; default 256 MiB
 	HotBytes       int64 // how far behind the end a read counts as in memory; default 256 MiB
 	Rules          func(protocol.Topic) Rules
+	DiskLimits     DiskLimits
 	ReadOnly       bool   // serve what is sound of a damaged log, write nothing
 	BootID         string // default: what the kernel says; tells a power cut from a killed process
 }
@@ -120,6 +121,10 @@ type Store struct {
 
 	mapped mappings // of sealed segments
 
+	diskLimits atomic.Pointer[DiskLimits]
+	diskFull   atomic.Pointer[FullError] // why no messages are taken, nil if they are
+	cleaned    atomic.Int64              // messages, see Stats
+
 	flushCount, flushNanos atomic.Int64
 	checkpointSound        bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
 	tornBytes              int64
@@ -147,6 +152,9 @@ type Stats struct {
 	Failed            error         // why the log takes no more writes, nil if it does
 	FreeBytes         int64
 	TotalBytes        int64 // of the file system
+	DiskUsed          int   // per cent of the file system, as DiskLimits counts them
+	DiskFull          bool  // no messages are taken, see DiskLimits
+	Cleaned           int64 // messages that were removed before their time since the start, see DiskLimits
 	RetentionStuck    int   // queues whose old messages could not be removed at the last try; the log says why
 	ArchivedDamaged   int64 // damaged places that an archive went around since the start
 }
@@ -164,6 +172,8 @@ func (s *Store) Stats() Stats {
 	s.dirMu.RLock()
 	st.Queues = len(s.byID)
 	s.dirMu.RUnlock()
+	st.DiskUsed, _ = s.diskUsed()
+	st.DiskFull, st.Cleaned = s.diskFull.Load() != nil, s.cleaned.Load()
 	st.FreeBytes, st.TotalBytes, _ = s.fs.Free(s.options.Dir)
 	return st
 }

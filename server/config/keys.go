@@ -9,7 +9,8 @@ var (
 	brokerIDs = intKind(0, 1<<10-1) // ten bits of a message id
 	ports     = intKind(0, 1<<16-1)
 	counts    = intKind(1, 1<<16)
-	perhaps   = intKind(0, 1<<20)         // 0: no bound
+	perhaps   = intKind(0, 1<<20) // 0: no bound
+	percents  = intKind(0, 100)
 	messages  = intKind(-1<<31, 1<<31-1)  // the original takes 0 and everything below for group commit
 	millis    = intKind(1, 1<<31-1)       // as the original
 	virtual   = sizeKind(int64(1), 1<<40) // of virtual segments: nothing is allocated by it
@@ -67,6 +68,8 @@ var keys = []key[Config]{
 	newKey("autoCreateTopics", reloadable, "make a topic at the first put to it", yesNo, func(c *Config) *bool { return &c.AutoCreateTopics }),
 	newKey("logSegmentSize", restart, "bytes of a segment file of the log; one more is preallocated", segments, func(c *Config) *int64 { return &c.LogSegmentSize }),
 	newKey("prewriteSegments", restart, "fill the next segment with zeros ahead, so that puts and flushes are faster; each byte is then written twice", yesNo, func(c *Config) *bool { return &c.PrewriteSegments }),
+	newKey("diskRefusePercent", reloadable, "how full the disk may be, in per cent of it, until puts are refused; 0: until there is no room for a segment", percents, func(c *Config) *int { return &c.Disk.Refuse }),
+	newKey("diskCleanPercent", reloadable, "how full the disk may be until the oldest messages of topics that delete go before their time; 0: never", percents, func(c *Config) *int { return &c.Disk.Clean }),
 	newKey("maxMessageSize", restart, "bytes of the data of a message", sizeKind(1<<10, 512<<20), func(c *Config) *int { return &c.Limits.MaxMessage }),
 	newKey("maxLineLength", restart, "bytes of a command line", sizeKind(256, 64<<10), func(c *Config) *int { return &c.Limits.MaxLine }),
 	newKey("maxConnections", reloadable, "connections in all; 0: as many as file descriptors allow", perhaps, func(c *Config) *int { return &c.Limits.MaxConnections }),

@@ -82,8 +82,8 @@ func (osFS) Free(dir string) (free, total int64, err error) {
 	if err != nil {
 		return 0, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	// Bavail, not Bfree: the blocks kept back for root are not ours.
-	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
+	// Bavail, not Bfree: the blocks kept back for root are not ours, and do not count as a part of the whole, as in df.
+	return int64(st.Bavail) * st.Bsize, int64(st.Blocks-st.Bfree+st.Bavail) * st.Bsize, nil
 }
 
 func (osFS) Lock(name string) (io.Closer, error) {

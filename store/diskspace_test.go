@@ -1,0 +1,132 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/store/vfs"
+)
+
+// fullDisk is a store on a disk in memory of 1 MiB, with segments of 16 KiB.
+func fullDisk(t *testing.T, limits DiskLimits, r Rules) (*Store, *vfs.Mem) {
+	t.Helper()
+	fsys := vfs.NewMem()
+	fsys.SetCapacity(1 << 20)
+	o := testOptions(fsys, r)
+	o.LogSegmentSize, o.DiskLimits = 16<<10, limits
+	return mustOpen(t, o), fsys
+}
+
+// fillDisk appends until the store refuses, and returns how many it took and why it took no more.
+func fillDisk(s *Store, queues ...*Queue) (taken int, err error) {
+	for ; taken < 10000; taken++ {
+		var b Batch
+		b.Add(queues[taken%len(queues)], 0, make([]byte, 1000))
+		if _, err = s.Append(&b); err != nil {
+			return taken, err
+		}
+		if taken%16 == 0 {
+			s.checkDisk()
+		}
+	}
+	return taken, nil
+}
+
+func TestDiskLimits_RefusesAndComesBack(t *testing.T) {
+	s, fsys := fullDisk(t, DiskLimits{Refuse: 50}, groupCommit)
+	q := mustQueue(t, s, "t", 0)
+	taken, err := fillDisk(s, q)
+	var full *FullError
+	if !errors.As(err, &full) || !errors.Is(err, ErrFull) || full.Used < 50 || full.Limit != 50 {
+		t.Fatalf("after %d messages: %v", taken, err)
+	}
+	if taken < 300 || taken > 600 {
+		t.Errorf("%d messages of 1000 bytes were taken on half of a disk of 1 MiB", taken)
+	}
+	waitFor(t, "what was taken to be readable", func() bool { return len(bodies(t, q, 0)) == taken })
+	if _, err := s.CommitOffset("t", "g", 0, 20); err != nil {
+		t.Errorf("a consumer cannot commit while puts are refused: %v", err)
+	}
+	if st := s.Stats(); !st.DiskFull || st.DiskUsed < 50 {
+		t.Errorf("stats: %d%% used, full %v", st.DiskUsed, st.DiskFull)
+	}
+	fsys.SetCapacity(4 << 20)
+	waitFor(t, "puts to be taken again", func() bool { return !s.Stats().DiskFull })
+	put(t, s, q, "again")
+	s.SetDiskLimits(DiskLimits{Refuse: 10})
+	if st := s.Stats(); !st.DiskFull {
+		t.Error("a lower limit is not looked at when it is set")
+	}
+}
+
+func TestDiskLimits_ALimitJustReachedHasSlack(t *testing.T) {
+	s, fsys := fullDisk(t, DiskLimits{Refuse: 50}, groupCommit)
+	if _, err := fillDisk(s, mustQueue(t, s, "t", 0)); err == nil {
+		t.Fatal("never refused")
+	}
+	free, total, err := fsys.Free("data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys.SetCapacity((total - free) * 1000 / 495) // 49.5 %: below the limit, and within the slack
+	if s.checkDisk(); !s.Stats().DiskFull {
+		t.Error("taken again half a per cent below the limit")
+	}
+	fsys.SetCapacity((total - free) * 1000 / 485)
+	if s.checkDisk(); s.Stats().DiskFull {
+		t.Error("still refused beyond the slack")
+	}
+}
+
+func TestDiskLimits_CleanGivesUpTheOldestOfWhatMayGo(t *testing.T) {
+	keep := Rules{SegmentSize: 4 << 10}
+	deletes := Rules{SegmentSize: 4 << 10, Retention: Policy{MaxAge: 100 * time.Hour}}
+	for _, c := range []struct {
+		name    string
+		rules   Rules
+		cleaned bool
+	}{{"delete", deletes, true}, {"keep", keep, false}, {"archive", Rules{SegmentSize: 4 << 10, Retention: Policy{Archive: true, MaxAge: 100 * time.Hour}}, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			s, _ := fullDisk(t, DiskLimits{Clean: 60, Refuse: 90}, c.rules)
+			var queues []*Queue
+			for p := range int32(3) {
+				queues = append(queues, mustQueue(t, s, "t", p))
+			}
+			taken, err := 0, error(nil)
+			for taken = 0; taken < 3000 && err == nil; taken += 16 {
+				for i := range 16 {
+					var b Batch
+					b.Add(queues[i%3], 0, fmt.Appendf(nil, "%04d %900d", taken+i, 0))
+					if _, err = s.Append(&b); err != nil {
+						break
+					}
+				}
+				s.checkDisk()
+				if !c.cleaned {
+					if cleanErr := s.cleanDisk(); cleanErr != nil {
+						t.Fatal(cleanErr)
+					}
+					continue
+				}
+				waitFor(t, "room", func() bool { // segments go once they are sealed and the checkpoint is behind them
+					if cleanErr := s.cleanDisk(); cleanErr != nil {
+						t.Fatal(cleanErr)
+					}
+					used, _ := s.diskUsed()
+					return used < 80
+				})
+			}
+			st := s.Stats()
+			if c.cleaned != (err == nil) || c.cleaned != (st.Cleaned > 0) {
+				t.Fatalf("after %d messages: %v, %d removed early, %d%% used", taken, err, st.Cleaned, st.DiskUsed)
+			}
+			for _, q := range queues {
+				if got := q.Stat(); got.Messages == 0 || c.cleaned != (got.Min > 0) {
+					t.Errorf("partition %d holds %d messages from offset %d on", q.Partition(), got.Messages, got.Min)
+				}
+			}
+		})
+	}
+}
