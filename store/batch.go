@@ -129,8 +129,8 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended
 	limit := s.open.limit
-	if s.open.runs.runs+len(b.frames) > maxRuns {
-		limit = pos // full, because its index is
+	if s.open.runs.runs+len(b.frames) > maxRuns || s.outdatedLocked() {
+		limit = pos // as if it were full
 	}
 	var rolled *prepared
 	split, splitPos := len(b.buf), int64(0) // what goes to the next segment, and the position where that begins

@@ -111,6 +111,7 @@ func (s *Store) preparer() {
 		}
 		if s.options.Prewrite {
 			s.prewrite(p)
+			retry.Reset(time.Second) // it may have failed
 		}
 	}
 }

@@ -17,21 +17,22 @@ import (
 // segment is one file of the log. The open one is written with pwrite and read through its mapping; a sealed one has no open file, and
 // is mapped, with its index, as long as it is read: see mappings.
 type segment struct {
-	base    int64 // log position of its first byte, and its name
-	end     int64 // log position behind its last frame; guarded by Store.mu while the segment is open
-	limit   int64 // base + what is preallocated; of a sealed one no more than the base of the next one
-	salt    salt
-	name    string
-	file    vfs.File     // nil when sealed
-	pins    atomic.Int32 // readers of the next three, or unmapped
-	mapping vfs.Mapping
-	data    []byte       // the bytes of the mapping
-	index   *sealedIndex // nil until sealed; guarded by Store.mu
-	sealed  bool         // it has an index file; guarded by Store.mu
-	removed bool         // retention removes its files, or has; guarded by mappings.mu
-	used    atomic.Bool  // read since somebody looked for mappings to drop
-	witness goOn         // a queue that needs the segment as long as its minimum is below; only for retention
-	runs    *memIndex    // while there is no index; guarded by Store.mu
+	base       int64 // log position of its first byte, and its name
+	end        int64 // log position behind its last frame; guarded by Store.mu while the segment is open
+	limit      int64 // base + what is preallocated; of a sealed one no more than the base of the next one
+	salt       salt
+	name       string
+	prewritten bool         // it was filled with zeros before it was used
+	file       vfs.File     // nil when sealed
+	pins       atomic.Int32 // readers of the next three, or unmapped
+	mapping    vfs.Mapping
+	data       []byte       // the bytes of the mapping
+	index      *sealedIndex // nil until sealed; guarded by Store.mu
+	sealed     bool         // it has an index file; guarded by Store.mu
+	removed    bool         // retention removes its files, or has; guarded by mappings.mu
+	used       atomic.Bool  // read since somebody looked for mappings to drop
+	witness    goOn         // a queue that needs the segment as long as its minimum is below; only for retention
+	runs       *memIndex    // while there is no index; guarded by Store.mu
 }
 
 func segmentName(dir string, base int64) string {
@@ -164,6 +165,8 @@ type prepared struct {
 
 	mu    sync.Mutex // held while zeros are written
 	taken bool       // guarded by mu
+
+	prewritten bool // guarded by Store.mu
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.
@@ -196,7 +199,7 @@ func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment,
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {
