@@ -10,8 +10,8 @@ import (
 // is filled with zeros while the log has little to do, and taken early by a log that still writes to one that was not.
 
 const (
-	prewriteChunk = 256 << 10 // bytes of one write; who wants the segment waits for at most one
-	prewriteSync  = 4 << 20   // bytes between two fdatasyncs, so that none of them keeps the disk busy for long
+	prewriteChunk = 128 << 10 // bytes of one write; who wants the segment waits for at most one
+	prewriteSync  = 512 << 10 // bytes between two fdatasyncs, so that none of them keeps the disk busy for long
 	// The open segment holds this part of its size before the next one is prewritten: a broker that takes little writes nothing.
 	prewriteAfter = 32
 	// Above this rate, in bytes per second, prewriting would compete with the puts for the disk, and waits.
@@ -64,7 +64,7 @@ func (s *Store) prewrite(p *prepared) {
 			s.prewritten(p)
 			return
 		}
-		if at > 2*used && !s.pause(prewritePace) { // far enough ahead: slowly
+		if at > used+used/2 && !s.pause(prewritePace) { // far enough ahead: slowly
 			return
 		}
 	}
