@@ -11,12 +11,12 @@ import (
 
 const (
 	prewriteChunk = 128 << 10 // bytes of one write; who wants the segment waits for at most one
-	prewriteSync  = 512 << 10 // bytes between two fdatasyncs, so that none of them keeps the disk busy for long
 	// The open segment holds this part of its size before the next one is prewritten: a broker that takes little writes nothing.
 	prewriteAfter = 32
 	// Above this rate, in bytes per second, prewriting would compete with the puts for the disk, and waits.
 	prewriteBusy = 256 << 20
-	prewritePace = 2 * time.Millisecond
+	prewritePace = 10 * time.Millisecond
+	prewriteIdle = 250 * time.Millisecond
 )
 
 // prewrite fills the prepared segment with zeros. It ends when that is done or the segment is taken, and then whatever is left is written as
@@ -24,7 +24,6 @@ const (
 func (s *Store) prewrite(p *prepared) {
 	var last int64
 	lastAt := time.Now()
-	unsynced := 0
 	for at := int64(0); at < p.size; {
 		s.mu.Lock()
 		appended, used := s.appended, s.appended-s.open.base
@@ -39,15 +38,19 @@ func (s *Store) prewrite(p *prepared) {
 			last, lastAt = appended, time.Now()
 		}
 		if used < p.size/prewriteAfter || busy {
-			if !s.pause(5 * prewritePace) {
+			pause := prewritePace
+			if !busy {
+				pause = prewriteIdle
+			}
+			if !s.pause(pause) {
 				return
 			}
 			continue
 		}
 		n := min(prewriteChunk, p.size-at)
 		taken, err := p.zero(at, n)
-		if unsynced += int(n); err == nil && !taken && (unsynced >= prewriteSync || at+n == p.size) {
-			unsynced = 0
+		if err == nil && !taken && at+n == p.size {
+			// Only the last one of its writes is waited for: an fdatasync in between would hold up those of the puts.
 			if err = p.file.Sync(); err != nil {
 				err = fmt.Errorf("sync %s: %w", p.name, err)
 			}
@@ -119,6 +122,9 @@ func (p *prepared) zero(at, n int64) (taken bool, err error) {
 		return true, nil
 	}
 	if _, err := p.file.WriteAt(prewriteZeros[:n], at); err != nil {
+		return false, fmt.Errorf("write %s: %w", p.name, err)
+	}
+	if err := p.file.StartSync(at, n); err != nil {
 		return false, fmt.Errorf("write %s: %w", p.name, err)
 	}
 	return false, nil
