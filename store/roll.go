@@ -58,11 +58,12 @@ func (s *Store) takePreparedLocked() (*prepared, error) {
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
 	if s.prepareErr != nil && s.now().Sub(s.prepareTried) < 100*time.Millisecond {
+		s.noRoom = s.prepareErr
 		return nil, s.prepareErr
 	}
 	s.prepareTried = s.now()
 	p, err := s.prepare()
-	s.prepareErr = err
+	s.prepareErr, s.noRoom = err, err
 	return p, err
 }
 
@@ -101,6 +102,7 @@ func (s *Store) preparer() {
 		s.mu.Lock()
 		s.prepareErr = err
 		if err == nil {
+			s.noRoom = nil
 			s.returnPreparedLocked(p)
 		}
 		s.mu.Unlock()

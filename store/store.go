@@ -102,6 +102,7 @@ type Store struct {
 	next                   *prepared // guarded by mu, like the next four
 	prepareErr             error     // of the last try to make one
 	prepareTried           time.Time
+	noRoom                 error      // that puts are refused with since a segment could not be made, nil once one is there; guarded by mu
 	rolled                 *sealing   // a roll whose checkpoint is not taken yet
 	toSeal                 []*sealing // oldest first
 	preparedCount          atomic.Int64
@@ -153,7 +154,7 @@ type Stats struct {
 	FreeBytes         int64
 	TotalBytes        int64 // of the file system
 	DiskUsed          int   // per cent of the file system, as DiskLimits counts them
-	DiskFull          bool  // no messages are taken, see DiskLimits
+	DiskFull          error // why no messages are taken, a *FullError or that no segment can be made; wraps ErrFull; nil if they are
 	Cleaned           int64 // messages that were removed before their time since the start, see DiskLimits
 	RetentionStuck    int   // queues whose old messages could not be removed at the last try; the log says why
 	ArchivedDamaged   int64 // damaged places that an archive went around since the start
@@ -164,7 +165,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
-		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load()}
+		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom}
 	s.mu.Unlock()
 	s.mapped.mu.Lock()
 	st.Mapped = len(s.mapped.list)
@@ -173,7 +174,10 @@ func (s *Store) Stats() Stats {
 	st.Queues = len(s.byID)
 	s.dirMu.RUnlock()
 	st.DiskUsed, _ = s.diskUsed()
-	st.DiskFull, st.Cleaned = s.diskFull.Load() != nil, s.cleaned.Load()
+	if full := s.diskFull.Load(); full != nil {
+		st.DiskFull = full
+	}
+	st.Cleaned = s.cleaned.Load()
 	st.FreeBytes, st.TotalBytes, _ = s.fs.Free(s.options.Dir)
 	return st
 }
