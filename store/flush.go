@@ -142,6 +142,9 @@ func (s *Store) flush() {
 		s.signal(s.flushC)
 	}
 	s.mu.Unlock()
+	if failed != nil {
+		failed = uncertain(failed)
+	}
 	for _, w := range due {
 		w.waiter.Acked(failed)
 	}

@@ -21,7 +21,7 @@ func (s *Store) rollLocked(p *prepared, base int64) error {
 	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
-		return s.poisonLocked(err)
+		return uncertain(s.poisonLocked(err)) // the part of a batch before the roll is written
 	}
 	fault.Point("roll.named")
 	seg.runs = s.takeRuns()
