@@ -163,6 +163,9 @@ func (s *Store) syncAll(segs []*segment, dir bool) error {
 		if err := g.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", g.name, err)
 		}
+		if err := g.checkUncut(); err != nil {
+			return err
+		}
 		fault.Point("flush.segment_synced")
 	}
 	if dir && !fault.Mutant("skip_dirsync") {

@@ -250,20 +250,18 @@ func (s *Store) live(g *segment, mins []int64) (bool, error) {
 	s.mu.Lock()
 	x := g.index
 	s.mu.Unlock()
-	if x.check() != nil {
-		return true, nil // a reader has it made again
-	}
-	for i := range x.queues {
-		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
-		if int(queue) > len(mins) {
-			return true, nil
+	live := false
+	err := x.ends(func(queue uint32, end int64) bool {
+		switch {
+		case int(queue) > len(mins):
+			live = true
+		case end > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum"):
+			g.witness = goOn{queue, end}
+			live = true
 		}
-		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
-			g.witness = goOn{queue, last.logical + int64(last.bytes)}
-			return true, nil
-		}
-	}
-	return false, nil
+		return !live
+	})
+	return live || err != nil, nil // a reader has an index made again that is damaged
 }
 
 // removeSegment writes down that the segment is not needed, then removes its files. Readers that hold it keep its mapping until they are done.

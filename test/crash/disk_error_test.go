@@ -21,7 +21,8 @@ type diskError struct {
 	name  string
 	call  string // system call
 	errno string
-	when  string // which of the calls of a thread, as strace takes it
+	when  int  // which of the calls of a thread
+	ever  bool // the later ones fail too
 	path  func(t *testing.T, data string) string
 	// The log must be poisoned by it. Else the broker must not mind.
 	poisons bool
@@ -68,26 +69,26 @@ func nextCheckpoint(_ *testing.T, data string) string { return filepath.Join(dat
 // diskErrors are those of the short form, and then those of the long one.
 func diskErrors(rng *rand.Rand) []diskError {
 	flush := func(n int) diskError {
-		return diskError{fmt.Sprintf("EIO from fdatasync %d of the log", n), "fdatasync", "EIO", fmt.Sprint(n), openSegment, true, true}
+		return diskError{fmt.Sprintf("EIO from fdatasync %d of the log", n), "fdatasync", "EIO", n, false, openSegment, true, true}
 	}
 	write := func(n int, errno string) diskError {
-		return diskError{fmt.Sprintf("%s from pwrite %d to the log", errno, n), "pwrite64", errno, fmt.Sprint(n), openSegment, true, false}
+		return diskError{fmt.Sprintf("%s from pwrite %d to the log", errno, n), "pwrite64", errno, n, false, openSegment, true, false}
 	}
 	list := []diskError{
 		flush(1), flush(2 + rng.IntN(40)), write(1+rng.IntN(20), "EIO"), write(1+rng.IntN(20), "ENOSPC"),
-		{"EIO from fsync of the log's folder", "fsync", "EIO", "1+", logFolder, true, false},
-		{"EIO from fdatasync of an index", "fdatasync", "EIO", "1", nextIndex, false, false},
+		{"EIO from fsync of the log's folder", "fsync", "EIO", 1, true, logFolder, true, false},
+		{"EIO from fdatasync of an index", "fdatasync", "EIO", 1, false, nextIndex, false, false},
 	}
 	if !chaos.Long() {
 		return list
 	}
 	list = append(list,
-		diskError{"ENOSPC from pwrite to an index", "pwrite64", "ENOSPC", "1", nextIndex, false, false},
-		diskError{"EIO from fdatasync of the checkpoint", "fdatasync", "EIO", "1", nextCheckpoint, false, false},
-		diskError{"ENOSPC from pwrite to the checkpoint", "pwrite64", "ENOSPC", "1", nextCheckpoint, false, false},
+		diskError{"ENOSPC from pwrite to an index", "pwrite64", "ENOSPC", 1, false, nextIndex, false, false},
+		diskError{"EIO from fdatasync of the checkpoint", "fdatasync", "EIO", 1, false, nextCheckpoint, false, false},
+		diskError{"ENOSPC from pwrite to the checkpoint", "pwrite64", "ENOSPC", 1, false, nextCheckpoint, false, false},
 	)
 	for range 10 {
-		list = append(list, flush(1+rng.IntN(200)), write(1+rng.IntN(200), "EIO"), write(1+rng.IntN(200), "ENOSPC"))
+		list = append(list, flush(1+rng.IntN(100)), write(1+rng.IntN(100), "EIO"), write(1+rng.IntN(100), "ENOSPC"))
 	}
 	return list
 }
@@ -100,6 +101,15 @@ func TestDiskErrors(t *testing.T) {
 	broker := process.Start(t, process.Options{Config: config})
 	l := newLoad(run, queues)
 	var red []time.Duration
+	l.live(broker.Addr, func() {
+		for _, q := range l.queues {
+			awaitMessages(t, broker.Addr, q)
+		}
+		l.fault("kill -9")
+		broker.Kill(t)
+	})
+	broker.Restart(t)
+	l.healed("kill -9")
 	list := diskErrors(rand.New(rand.NewPCG(seed, 0)))
 	poisoned := 0
 	for _, d := range list {
@@ -169,12 +179,13 @@ func (d diskError) fail(t *testing.T, broker *process.Broker, l *load) time.Dura
 	return seen.Sub(call.At)
 }
 
-// inject makes the call fail, and returns when it has. When the file is full before that, it begins again with the one that has followed.
+// inject makes the call fail, and returns when it has. When the file is full before that, it begins again with the one that has followed, and
+// asks for half as many calls.
 func (d diskError) inject(t *testing.T, broker *process.Broker) (*process.Trace, process.Call) {
 	t.Helper()
 	for end := time.Now().Add(injectBound); time.Now().Before(end); {
 		file := d.path(t, broker.Data)
-		trace := broker.Strace(t, "-P", file, "-e", "trace=fdatasync,fsync,pwrite64", "-e", fmt.Sprintf("inject=%s:error=%s:when=%s", d.call, d.errno, d.when))
+		trace := broker.Strace(t, "-P", file, "-e", "trace=fdatasync,fsync,pwrite64", "-e", d.injection())
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for over := end; time.Now().Before(over); <-tick.C {
@@ -186,9 +197,19 @@ func (d diskError) inject(t *testing.T, broker *process.Broker) (*process.Trace,
 			}
 		}
 		trace.Stop(t)
+		d.when = (d.when + 1) / 2
 	}
 	t.Fatalf("%s: it did not happen within %s", d.name, injectBound)
 	return nil, process.Call{}
+}
+
+// injection is the error as strace takes it.
+func (d diskError) injection() string {
+	text := fmt.Sprintf("inject=%s:error=%s:when=%d", d.call, d.errno, d.when)
+	if d.ever {
+		text += "+"
+	}
+	return text
 }
 
 // checkReadOnly sees that a put is refused and that a get is not.
@@ -249,6 +270,23 @@ func judgeRed(t *testing.T, name string, phases int) (refused int) {
 		t.Errorf("%d red phases, %d puts refused in them: want %d phases, and puts in each", seen, refused, phases)
 	}
 	return refused
+}
+
+// awaitMessages waits until a partition has something to read.
+func awaitMessages(t *testing.T, addr string, q queue) {
+	t.Helper()
+	conn, err := dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.close()
+	awaitThat(t, q.String()+" has messages", func() bool {
+		a, err := conn.get(q, 0, readSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.code == 200
+	})
 }
 
 // awaitThat waits for something, with a bound.
