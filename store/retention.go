@@ -250,8 +250,19 @@ func (s *Store) live(g *segment, mins []int64) (bool, error) {
 	s.mu.Lock()
 	x := g.index
 	s.mu.Unlock()
-	live := false
-	err := x.ends(func(queue uint32, end int64) bool {
+	live, err := g.liveIn(x, mins)
+	if err != nil { // nobody may read there any more and have it made again
+		if x, err = s.healIndex(g, x); err != nil {
+			return true, err
+		}
+		live, err = g.liveIn(x, mins)
+	}
+	return live || err != nil, err
+}
+
+// liveIn is live, as the index has it.
+func (g *segment) liveIn(x *sealedIndex, mins []int64) (live bool, err error) {
+	err = x.ends(func(queue uint32, end int64) bool {
 		switch {
 		case int(queue) > len(mins):
 			live = true
@@ -261,7 +272,7 @@ func (s *Store) live(g *segment, mins []int64) (bool, error) {
 		}
 		return !live
 	})
-	return live || err != nil, nil // a reader has an index made again that is damaged
+	return live, err
 }
 
 // removeSegment writes down that the segment is not needed, then removes its files. Readers that hold it keep its mapping until they are done.

@@ -87,7 +87,7 @@ func diskErrors(rng *rand.Rand) []diskError {
 		diskError{"EIO from fdatasync of the checkpoint", "fdatasync", "EIO", 1, false, nextCheckpoint, false, false},
 		diskError{"ENOSPC from pwrite to the checkpoint", "pwrite64", "ENOSPC", 1, false, nextCheckpoint, false, false},
 	)
-	for range 10 {
+	for range 6 {
 		list = append(list, flush(1+rng.IntN(100)), write(1+rng.IntN(100), "EIO"), write(1+rng.IntN(100), "ENOSPC"))
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,7 +127,8 @@ func (s *shelf) asks(t *testing.T) {
 // goesOn sees that puts are still taken, segments sealed, and that the broker stops in order.
 func (s *shelf) goesOn(t *testing.T) {
 	t.Helper()
-	for before := len(s.files(t, "log/*.idx")); len(s.files(t, "log/*.idx")) < before+2; {
+	end := slices.Max(s.files(t, "log/*.log"))
+	for slices.Max(s.files(t, "log/*.idx")) <= end { // until what is open now is sealed, and one more
 		for _, b := range s.boxes {
 			if refused := b.put(t, s.broker.Addr); refused != "" {
 				t.Fatalf("put to %s: %s", b.queue, refused)
@@ -184,4 +186,31 @@ func TestCut_CheckpointAndFlushed(t *testing.T) {
 		t.Errorf("%.3f of the letters are refused", part)
 	}
 	s.stands(t)
+}
+
+// Test 35: what is cut expires. Retention goes over it, and removes the files like others.
+func TestCut_Retention(t *testing.T) {
+	config := strings.Replace(config, "[topic=flushed]", "maxSegmentSize=64K\n[topic=flushed]", 1)
+	s := newShelf(t, config, sealedSegments)
+	old := s.files(t, "log/*.log")[:sealedSegments]
+	s.readEverything(t)
+	for i, name := range old {
+		if i%2 == 0 {
+			cut(t, name, sizeOf(t, name)/3)
+		} else {
+			index := strings.TrimSuffix(name, ".log") + ".idx"
+			cut(t, index, sizeOf(t, index)/2)
+		}
+	}
+	s.broker.Reload(t, strings.Replace(config, "[topic=flushed]", "deletePolicy=delete,1M\ndeleteWhen=* * * * * ?\n[topic=flushed]", 1))
+	await(t, "what was cut is removed", func() bool {
+		for _, b := range s.boxes {
+			if refused := b.put(t, s.broker.Addr); refused != "" {
+				t.Fatalf("put to %s: %s", b.queue, refused)
+			}
+		}
+		return s.files(t, "log/*.log")[0] > old[len(old)-1]
+	})
+	s.stands(t)
+	s.goesOn(t)
 }
