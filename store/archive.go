@@ -129,9 +129,11 @@ func (s *Store) archiveDamaged(cause *CorruptError, dir string, q *Queue, offset
 
 // rawRun copies what is in the place of the run that holds an offset, its frame included; nil if nobody knows the place or it cannot be read.
 func (q *Queue) rawRun(offset int64) (e entry, raw []byte) {
-	f, err := q.find(offset, false)
+	var f found
 	defer f.unpin()
-	if err != nil {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { raw = nil })
+	if err := q.find(&f, offset, false); err != nil {
 		return e, nil
 	}
 	e = f.runs.at(f.n)
@@ -140,8 +142,6 @@ func (q *Queue) rawRun(offset int64) (e entry, raw []byte) {
 		return e, nil
 	}
 	defer g.unpin()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer onFault(func() { raw = nil })
 	return e, bytes.Clone(g.records(e.pos-frameHeader, frameHeader+int64(e.bytes)))
 }
 

@@ -5,9 +5,12 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
@@ -40,7 +43,7 @@ type sealedIndex struct {
 	old *sealedIndex // that this one has replaced, and that somebody may be reading
 
 	verify  sync.Once // the entries are checked when they are first used
-	damaged error
+	damaged atomic.Pointer[CorruptError]
 }
 
 // unmap drops the mapping. Nobody may be reading.
@@ -52,8 +55,9 @@ func (x *sealedIndex) unmap() {
 
 // runs is the list of runs of one queue in one segment, in memory or in an index file.
 type runs struct {
-	mem memRuns
-	raw []byte
+	mem  memRuns
+	raw  []byte
+	file *sealedIndex // where raw lies
 }
 
 func (r *runs) len() int {
@@ -101,30 +105,99 @@ func (r *runs) search(behind func(entry) bool) int {
 	return sort.Search(r.len(), func(i int) bool { return behind(r.at(i)) })
 }
 
-// lookup finds the runs of a queue; none is not an error.
-func (x *sealedIndex) lookup(queue uint32) (runs, error) {
-	i := sort.Search(x.queues, func(i int) bool { return le.Uint32(x.dir[i*indexDirRecord:]) >= queue })
-	if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
-		return runs{}, nil
+// lookup finds the runs of a queue; none is not an error. To look at them may fault.
+func (x *sealedIndex) lookup(queue uint32) (r runs, err error) {
+	err = x.guarded(func() error {
+		i := sort.Search(x.queues, func(i int) bool { return le.Uint32(x.dir[i*indexDirRecord:]) >= queue })
+		if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
+			return nil
+		}
+		if err := x.check(); err != nil {
+			return err
+		}
+		r = x.runsAt(i)
+		if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
+			return &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
+		}
+		return nil
+	})
+	return r, err
+}
+
+// look has do look at the runs of a queue, none if it has none there. After an error it may have done so in part.
+func (x *sealedIndex) look(queue uint32, do func(*runs)) error {
+	r, err := x.lookup(queue)
+	if err != nil {
+		return err
 	}
-	if err := x.check(); err != nil {
-		return runs{}, err
+	return x.guarded(func() error {
+		do(&r)
+		return x.checkUncut()
+	})
+}
+
+// checkUncut notices a file that was cut by somebody else within the page where it ends, which does not fault: what is gone reads as zeros, the
+// last run too, and no run has no message. It has to be called after what it vouches for.
+func (x *sealedIndex) checkUncut() error {
+	if n := len(x.entries); n > 0 {
+		if last := entryOf(x.entries[n-entrySize:]); last.bytes == 0 || last.count == 0 {
+			return x.unreadable()
+		}
 	}
-	r := x.runsAt(i)
-	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
-		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
-	}
-	return r, nil
+	return nil
+}
+
+// ends calls visit with each queue of the index and the offset behind its last run, until it returns false.
+func (x *sealedIndex) ends(visit func(queue uint32, end int64) bool) error {
+	return x.guarded(func() error {
+		if err := x.check(); err != nil {
+			return err
+		}
+		for i := range x.queues {
+			r := x.runsAt(i)
+			last := r.at(r.len() - 1)
+			if !visit(le.Uint32(x.dir[i*indexDirRecord:]), last.logical+int64(last.bytes)) {
+				break
+			}
+		}
+		return x.checkUncut()
+	})
+}
+
+// guarded turns a fault on the mapping into an error, and notes that the index is damaged.
+func (x *sealedIndex) guarded(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { err = x.unreadable() })
+	return read()
+}
+
+// unreadable notes that the file was cut by somebody else, or the disk fails. Who looks the next time has the index made again.
+func (x *sealedIndex) unreadable() error {
+	x.damaged.CompareAndSwap(nil, &CorruptError{File: x.file, Reason: reasonCut})
+	return x.damaged.Load()
 }
 
 // check says whether the entries are what was written. It reads them once.
 func (x *sealedIndex) check() error {
 	x.verify.Do(func() {
-		if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
-			x.damaged = &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"}
-		}
+		_ = x.guarded(func() error { // what it finds is kept in damaged
+			if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
+				x.damaged.Store(&CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"})
+			}
+			return nil
+		})
 	})
-	return x.damaged
+	if bad := x.damaged.Load(); bad != nil {
+		return bad
+	}
+	return nil
+}
+
+// holds says whether an address lies in the mapping of the index.
+func (x *sealedIndex) holds(addr uintptr) bool {
+	b := x.mapping.Bytes()
+	from := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return addr >= from && addr < from+uintptr(len(b))
 }
 
 // runsAt is the list of the i-th queue of the directory, as far as there are entries.
@@ -134,7 +207,7 @@ func (x *sealedIndex) runsAt(i int) runs {
 	total := len(x.entries) / entrySize
 	first = min(first, total)
 	n = min(n, total-first)
-	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
+	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize], file: x}
 }
 
 // queueRuns is what goes into an index file.
@@ -206,7 +279,9 @@ func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, e
 }
 
 // parseIndex checks a mapped index, at least as long as its header.
-func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex, error) {
+func parseIndex(name string, m vfs.Mapping, base int64, with salt) (x *sealedIndex, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { x, err = nil, &CorruptError{File: name, Reason: reasonCut} })
 	bad := func(reason string) (*sealedIndex, error) { return nil, &CorruptError{File: name, Reason: reason} }
 	b := m.Bytes()
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))

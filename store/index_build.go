@@ -72,7 +72,7 @@ func (s *Store) healIndex(seg *segment, old *sealedIndex) (*sealedIndex, error) 
 	if now != old {
 		return now, nil
 	}
-	s.options.Log.Warn().Err(old.damaged).Str("segment", seg.name).Msg("the index is damaged; rebuilding it from the segment")
+	s.options.Log.Warn().Err(old.check()).Str("segment", seg.name).Msg("the index is damaged; rebuilding it from the segment")
 	fresh, err := s.rebuildIndex(seg.whole())
 	if err != nil {
 		return nil, fmt.Errorf("rebuild the index of %s: %w", seg.name, err)

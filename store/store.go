@@ -300,6 +300,9 @@ func (s *Store) poisonLocked(cause error) error {
 	return s.failed
 }
 
+// uncertain is the error of an append that has reached the disk, or may have, before the log was poisoned.
+func uncertain(poisoned error) error { return fmt.Errorf("%w; %w", poisoned, ErrUncertain) }
+
 // segmentLocked is the segment that holds a position; nil if it is gone.
 func (s *Store) segmentLocked(pos int64) *segment { return findSegment(s.segments, pos) }
 
