@@ -159,3 +159,35 @@ func TestDiskFull_NoRoomForASegment(t *testing.T) {
 		put(t, s, q, "again")
 	}
 }
+
+// A batch is laid out before anybody knows whether there is room for it: when there is not, the offsets that it would have had are free again.
+func TestAppend_ARefusedBatchLeavesNoHole(t *testing.T) {
+	s, fsys := fullDisk(t, DiskLimits{}, groupCommit)
+	queues := []*Queue{mustQueue(t, s, "t", 0), mustQueue(t, s, "t", 1)}
+	const frames = 6 // of a batch, so that most often the last ones of it have no room
+	var err error
+	taken := int64(0)
+	for ; err == nil && taken < 10000; taken += frames / 2 {
+		var b Batch
+		for i := range frames {
+			b.Add(queues[i%2], 0, make([]byte, 1000))
+		}
+		if _, err = s.Append(&b); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrFull) || taken == 0 {
+		t.Fatalf("after %d messages: %v", taken, err)
+	}
+	ends := []int64{taken * 1020, taken * 1020}
+	fsys.SetCapacity(4 << 20)
+	var b Batch
+	b.Add(queues[0], 0, []byte("first"))
+	b.Add(queues[1], 0, []byte("second"))
+	waitFor(t, "room", func() bool { _, err := s.Append(&b); return err == nil })
+	for i, want := range ends {
+		if _, offset := b.Receipt(i); offset != want {
+			t.Errorf("partition %d goes on at offset %d, want %d", i, offset, want)
+		}
+	}
+}
