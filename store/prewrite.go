@@ -48,9 +48,7 @@ func (s *Store) prewrite(p *prepared) {
 		taken, err := p.zero(at, n)
 		if unsynced += int(n); err == nil && !taken && (unsynced >= prewriteSync || at+n == p.size) {
 			unsynced = 0
-			if err = p.file.Sync(); err != nil {
-				err = fmt.Errorf("sync %s: %w", p.name, err)
-			}
+			err = p.sync()
 		}
 		if err != nil {
 			s.prewriteFailed(p, err)
@@ -122,6 +120,30 @@ func (p *prepared) zero(at, n int64) (taken bool, err error) {
 		return false, fmt.Errorf("write %s: %w", p.name, err)
 	}
 	return false, nil
+}
+
+// sync makes what was prewritten durable, unless the segment was taken: then its flushes do.
+func (p *prepared) sync() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	p.mu.Lock()
+	taken := p.taken
+	p.mu.Unlock()
+	if taken {
+		return nil
+	}
+	if err := p.file.Sync(); err != nil {
+		p.unsafe = fmt.Errorf("sync %s: %w", p.name, err)
+	}
+	return p.unsafe
+}
+
+// checkSynced is for a flush of a segment that was taken while it was prewritten. The kernel tells of a write that has failed only once: the sync
+// of prewriting may have been told, about what was appended meanwhile too, and the flush that came at the same time nothing.
+func (p *prepared) checkSynced() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	return p.unsafe
 }
 
 // take ends prewriting: nothing is written into the segment by anybody else from now on.
