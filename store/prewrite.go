@@ -51,9 +51,7 @@ func (s *Store) prewrite(p *prepared) {
 		taken, err := p.zero(at, n)
 		if err == nil && !taken && at+n == p.size {
 			// Only the last one of its writes is waited for: an fdatasync in between would hold up those of the puts.
-			if err = p.file.Sync(); err != nil {
-				err = fmt.Errorf("sync %s: %w", p.name, err)
-			}
+			err = p.sync()
 		}
 		if err != nil {
 			s.prewriteFailed(p, err)
@@ -86,18 +84,16 @@ func (s *Store) outdatedLocked() bool {
 	return !s.open.prewritten && s.next != nil && s.next.prewritten
 }
 
-// prewriteFailed throws the segment away: what the kernel has not written may be missing from it unnoticed.
+// prewriteFailed throws the segment away: what the kernel has not written may be missing from it unnoticed. One that was taken meanwhile stays:
+// zeros that were not written are none that are missed, and an error of the sync is that of its next flush, see checkSynced.
 func (s *Store) prewriteFailed(p *prepared, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.next == p:
+	if s.next == p {
 		s.next = nil
 		p.discard(s.fs)
-		s.options.Log.Warn().Err(err).Msg("prewriting the next segment failed; it is made again")
-	case s.failed == nil && !s.closed:
-		_ = s.poisonLocked(err) // it is part of the log already
 	}
+	s.options.Log.Warn().Err(err).Msg("prewriting the next segment failed")
 }
 
 // pause waits; false when the store closes.
@@ -128,6 +124,30 @@ func (p *prepared) zero(at, n int64) (taken bool, err error) {
 		return false, fmt.Errorf("write %s: %w", p.name, err)
 	}
 	return false, nil
+}
+
+// sync makes what was prewritten durable, unless the segment was taken: then its flushes do.
+func (p *prepared) sync() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	p.mu.Lock()
+	taken := p.taken
+	p.mu.Unlock()
+	if taken {
+		return nil
+	}
+	if err := p.file.Sync(); err != nil {
+		p.unsafe = fmt.Errorf("sync %s: %w", p.name, err)
+	}
+	return p.unsafe
+}
+
+// checkSynced is for a flush of a segment that was taken while it was prewritten. The kernel tells of a write that has failed only once: the sync
+// of prewriting may have been told, about what was appended meanwhile too, and the flush that came at the same time nothing.
+func (p *prepared) checkSynced() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	return p.unsafe
 }
 
 // take ends prewriting: nothing is written into the segment by anybody else from now on.

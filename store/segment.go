@@ -24,6 +24,7 @@ type segment struct {
 	salt       salt
 	name       string
 	prewritten bool         // it was filled with zeros before it was used
+	ahead      *prepared    // what it was made of; nil if that was before the start
 	file       vfs.File     // nil when sealed
 	pins       atomic.Int32 // readers of the next three, or unmapped
 	mapping    vfs.Mapping
@@ -216,6 +217,9 @@ type prepared struct {
 	mu    sync.Mutex // held while zeros are written
 	taken bool       // guarded by mu
 
+	syncing sync.Mutex // held while zeros are synced; before mu
+	unsafe  error      // of that sync; guarded by syncing
+
 	prewritten bool // guarded by Store.mu
 }
 
@@ -249,7 +253,7 @@ func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment,
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, ahead: p, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {
