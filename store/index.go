@@ -16,7 +16,7 @@ import (
 // entry says where a run lies: the index of a queue is a list of them, ascending by logical offset.
 type entry struct {
 	logical int64 // offset of the first record
-	pos     int64 // log position of the first record
+	pos     int64 // log position of the first record; in a clustered segment, its place: as if the log were in the order of the file
 	time    int64 // unix milliseconds of the append
 	bytes   uint32
 	count   uint32
@@ -24,6 +24,7 @@ type entry struct {
 
 const (
 	indexMagic     = "MQIDX\x00\x00\x01"
+	clusteredMagic = "MQIDX\x00\x00\x02" // of a clustered segment: positions are places
 	indexHeader    = 32
 	indexDirRecord = 16
 	entrySize      = 32
@@ -36,6 +37,8 @@ type sealedIndex struct {
 	queues  int
 	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
 	entries []byte
+
+	clustered bool
 
 	old *sealedIndex // that this one has replaced, and that somebody may be reading
 
@@ -143,7 +146,7 @@ type queueRuns struct {
 	runs  []entry
 }
 
-func encodeIndex(base int64, list []queueRuns, with salt) []byte {
+func encodeIndex(base int64, list []queueRuns, clustered bool, with salt) []byte {
 	slices.SortFunc(list, func(a, b queueRuns) int { return int(int64(a.queue) - int64(b.queue)) })
 	total := 0
 	for _, q := range list {
@@ -151,6 +154,9 @@ func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 	}
 	b := make([]byte, indexHeader, indexHeader+len(list)*indexDirRecord+total*entrySize)
 	copy(b, indexMagic)
+	if clustered {
+		copy(b, clusteredMagic)
+	}
 	le.PutUint64(b[8:], uint64(base))
 	le.PutUint32(b[16:], uint32(len(list)))
 	le.PutUint32(b[20:], uint32(total))
@@ -212,14 +218,15 @@ func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
 	dirEnd := indexHeader + queues*indexDirRecord
 	switch {
-	case string(b[:8]) != indexMagic || int64(le.Uint64(b[8:])) != base:
+	case string(b[:8]) != indexMagic && string(b[:8]) != clusteredMagic || int64(le.Uint64(b[8:])) != base:
 		return bad("not the index of this segment")
 	case dirEnd+total*entrySize != len(b):
 		return bad("a size that does not fit its contents")
 	case dirCRC(b, dirEnd, with) != le.Uint32(b[28:]):
 		return bad("the directory does not match its checksum")
 	}
-	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil
+	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:],
+		clustered: string(b[:8]) == clusteredMagic}, nil
 }
 
 // writeFile puts a whole file in place: written beside it, synced, renamed, the directory synced.

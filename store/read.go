@@ -44,6 +44,14 @@ func (f *found) unpin() {
 // a gap or inside a record; ErrEnd; ErrCold if hot is set and the bytes may have to come from disk; *CorruptError. With hot unset it may block.
 // After an error use was not called, or did not return because the bytes could not be read: the file was cut by somebody else, or the disk fails.
 func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
+	for {
+		if kept, err = q.gather(parts, offset, max, limit, hot, use); !errors.Is(err, errRewritten) {
+			return kept, err
+		}
+	}
+}
+
+func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
 	s := q.store
 	f, err := q.find(offset, hot)
 	defer f.unpin()
@@ -346,6 +354,9 @@ func (f *found) pinSegment(s *Store, pos int64, hot bool) error {
 		return err
 	}
 	f.segment = seg
+	if f.inMemory != nil && seg.clustered {
+		return errRewritten
+	}
 	return nil
 }
 

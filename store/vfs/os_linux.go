@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,6 +59,24 @@ func (m *osMapping) Advise(offset, length int64) {
 		// A hint that is not taken costs time, not correctness.
 		_ = unix.Madvise(b, unix.MADV_WILLNEED)
 	}
+}
+
+func (f *osFile) Uncache() {
+	// A hint that is not taken costs memory, not correctness.
+	_ = f.control("fadvise", func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+}
+
+func (m *osMapping) Cached() int64 {
+	page := int64(os.Getpagesize())
+	pages := make([]byte, (int64(len(m.m))+page-1)/page)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m.m[0])), uintptr(len(m.m)), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
+		return int64(len(m.m))
+	}
+	n := int64(0)
+	for _, p := range pages {
+		n += int64(p&1) * page
+	}
+	return min(n, int64(len(m.m)))
 }
 
 func (osFS) SyncDir(dir string) error {
