@@ -5,9 +5,11 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
@@ -35,15 +37,18 @@ type sealedIndex struct {
 	file    string
 	mapping vfs.Mapping
 	queues  int
-	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
+	dir     []byte // queue id u32, number of runs u32, number of the first u32, checksum of the runs u32; ascending by queue id
 	entries []byte
 
 	clustered bool
 
 	old *sealedIndex // that this one has replaced, and that somebody may be reading
 
-	verify  sync.Once // the entries are checked when they are first used
+	verify  sync.Once // all entries, for those who read all
 	damaged error
+
+	lazy     sync.Once
+	verified []atomic.Uint32 // a bit a queue: its runs are what was written. Looked at when they are first used
 }
 
 // unmap drops the mapping. Nobody may be reading.
@@ -110,19 +115,39 @@ func (x *sealedIndex) lookup(queue uint32) (runs, error) {
 	if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
 		return runs{}, nil
 	}
-	if err := x.check(); err != nil {
-		return runs{}, err
-	}
 	r := x.runsAt(i)
 	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
 		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
 	}
+	if err := x.checkQueue(i, r); err != nil {
+		return runs{}, err
+	}
 	return r, nil
+}
+
+// checkQueue says whether the runs of the i-th queue of the directory are what was written. It reads them once, and nothing else of the file.
+func (x *sealedIndex) checkQueue(i int, r runs) (err error) {
+	x.lazy.Do(func() { x.verified = make([]atomic.Uint32, (x.queues+31)/32) })
+	bit := uint32(1) << (i % 32)
+	if x.verified[i/32].Load()&bit != 0 {
+		return nil
+	}
+	bad := func(reason string) error {
+		return &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)) + int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize, Reason: reason}
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { err = bad(reasonUnreadable) })
+	if crc32.Checksum(r.raw, castagnoli) != le.Uint32(x.dir[i*indexDirRecord+12:]) {
+		return bad("the entries of a queue do not match their checksum")
+	}
+	x.verified[i/32].Or(bit)
+	return nil
 }
 
 // check says whether the entries are what was written. It reads them once.
 func (x *sealedIndex) check() error {
 	x.verify.Do(func() {
+		x.mapping.Advise(0, int64(len(x.mapping.Bytes()))) // all of it is read now, in one go
 		if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
 			x.damaged = &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"}
 		}
@@ -165,7 +190,13 @@ func encodeIndex(base int64, list []queueRuns, clustered bool, with salt) []byte
 		b = le.AppendUint32(b, q.queue)
 		b = le.AppendUint32(b, uint32(len(q.runs)))
 		b = le.AppendUint32(b, uint32(first))
-		b = le.AppendUint32(b, 0)
+		sum := uint32(0)
+		for _, e := range q.runs {
+			var record [entrySize]byte
+			putEntry(record[:], e)
+			sum = crc32.Update(sum, castagnoli, record[:])
+		}
+		b = le.AppendUint32(b, sum)
 		first += len(q.runs)
 	}
 	dirEnd := len(b)

@@ -292,7 +292,7 @@ func (q *Queue) sealedRuns(g *segment, hot bool) (r runs, err error) {
 	if hot {
 		return runs{}, ErrCold
 	}
-	if index, err = q.store.healIndex(g, index); err != nil {
+	if index, err = q.store.healIndex(g, index, err); err != nil {
 		return runs{}, err
 	}
 	return index.lookup(q.id)
@@ -314,7 +314,7 @@ func (f *found) gather(s *Store, parts [][]byte, offset int64, max, limit int, h
 				return parts, 0, err
 			}
 			if !hot && f.segment.mapping != nil {
-				f.segment.mapping.Advise(e.pos-f.segment.base, int64(min(budget, maxAdvise)))
+				f.bring(int64(min(budget, maxAdvise)))
 			}
 		} else if hot && e.pos < f.floor || e.pos < f.segment.base || e.pos >= f.segment.limit {
 			break
@@ -360,7 +360,7 @@ func (f *found) pinSegment(s *Store, pos int64, hot bool) error {
 	return nil
 }
 
-// maxAdvise bounds the read-ahead of one cold read, in bytes.
+// maxAdvise bounds what one cold read brings into memory for its answer, in bytes.
 const maxAdvise = 4 << 20
 
 // recordAt finds the record that begins at offset in a run that begins at logical, and its size. An offset inside a record is moved to its start.

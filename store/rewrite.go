@@ -79,8 +79,8 @@ func (s *Store) rewriteSegment(g *segment, wait func(bytes int64) bool) (err err
 	if g.clustered || g.mapping == nil || old == nil {
 		return errNotWorth
 	}
-	if old.check() != nil {
-		if old, err = s.healIndex(g, old); err != nil {
+	if cause := old.check(); cause != nil {
+		if old, err = s.healIndex(g, old, cause); err != nil {
 			return err
 		}
 	}
@@ -260,6 +260,11 @@ func (r *rewrite) copyFrames() (err error) {
 func (r *rewrite) finishIndex() error {
 	dirEnd := indexHeader + len(r.old.dir)
 	copy(r.index, clusteredMagic)
+	for i := range r.old.queues {
+		dir := r.index[indexHeader+i*indexDirRecord:]
+		n, first := int(le.Uint32(dir[4:])), int(le.Uint32(dir[8:]))
+		le.PutUint32(dir[12:], crc32.Checksum(r.index[dirEnd+first*entrySize:dirEnd+(first+n)*entrySize], castagnoli))
+	}
 	le.PutUint32(r.index[24:], crc32.Checksum(r.index[dirEnd:], castagnoli))
 	le.PutUint32(r.index[28:], dirCRC(r.index, dirEnd, r.store.salt))
 	if err := r.bytes(r.index); err != nil {

@@ -212,10 +212,13 @@ func TestRewrite_CrashesAtEveryCall(t *testing.T) {
 		var left atomic.Int64
 		left.Store(int64(n))
 		var clones []*vfs.Mem
+		var mu sync.Mutex // other calls go on meanwhile
 		m.fsys.Inject(func(op vfs.Op) error {
 			if left.Add(-1) != 0 {
 				return nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			for range 3 {
 				clones = append(clones, m.fsys.CrashClone(rng))
 			}
@@ -228,12 +231,15 @@ func TestRewrite_CrashesAtEveryCall(t *testing.T) {
 			}
 		}
 		m.fsys.Inject(nil)
-		if len(clones) == 0 {
+		mu.Lock()
+		found := clones
+		mu.Unlock()
+		if len(found) == 0 {
 			break
 		}
 		calls++
 		m.compare(t, fmt.Sprint("call ", n, " failed"), m.store)
-		for i, clone := range append(clones, m.fsys.KillClone()) {
+		for i, clone := range append(found, m.fsys.KillClone()) {
 			again := &mixed{fsys: clone, want: m.want, options: m.options}
 			again.options.FS = clone
 			r := again.check(t, false)

@@ -186,6 +186,8 @@ func (m *memMapping) Bytes() []byte { return m.b }
 
 func (m *memMapping) Advise(offset, length int64) {}
 
+func (m *memMapping) Prefetch(offset, length int64) {}
+
 func (m *memMapping) Cached() int64 { return int64(len(m.b)) }
 
 func (f *memFile) Uncache() {}

@@ -46,19 +46,29 @@ func (f *osFile) control(op string, call func(fd int) error) error {
 // Advise lets the kernel fill the page tables in one system call, in which the goroutine does not hold a processor as
 // it would in a page fault. Kernels before 5.14 only read ahead.
 func (m *osMapping) Advise(offset, length int64) {
+	if b := m.pages(offset, length); b != nil && errors.Is(unix.Madvise(b, unix.MADV_POPULATE_READ), unix.EINVAL) {
+		m.Prefetch(offset, length)
+	}
+}
+
+func (m *osMapping) Prefetch(offset, length int64) {
+	if b := m.pages(offset, length); b != nil {
+		// A hint that is not taken costs time, not correctness.
+		_ = unix.Madvise(b, unix.MADV_WILLNEED)
+	}
+}
+
+// pages is a range from the beginning of its first page on, nil if it is not in the mapping.
+func (m *osMapping) pages(offset, length int64) []byte {
 	size := int64(len(m.m))
 	if offset < 0 || length <= 0 || offset >= size {
-		return
+		return nil
 	}
 	end := size
 	if length < size-offset {
 		end = offset + length
 	}
-	b := m.m[offset-offset%int64(os.Getpagesize()) : end]
-	if err := unix.Madvise(b, unix.MADV_POPULATE_READ); errors.Is(err, unix.EINVAL) {
-		// A hint that is not taken costs time, not correctness.
-		_ = unix.Madvise(b, unix.MADV_WILLNEED)
-	}
+	return m.m[offset-offset%int64(os.Getpagesize()) : end]
 }
 
 func (f *osFile) Uncache() {

@@ -62,6 +62,8 @@ type Mapping interface {
 	// Advise brings a range into memory before it is touched. It may block on the disk, and it is only a hint: it has no
 	// errors and takes any range.
 	Advise(offset, length int64)
+	// Prefetch has a range read from the disk without waiting for it, with the same freedom.
+	Prefetch(offset, length int64)
 	// Cached is how many bytes are in memory now, and would cost no disk to read; all of them on systems that do not say.
 	Cached() int64
 	Unmap() error
