@@ -135,6 +135,7 @@ func (x *sealedIndex) checkQueue(i int, r runs) (err error) {
 	bad := func(reason string) error {
 		return &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)) + int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize, Reason: reason}
 	}
+	x.mapping.Advise(indexHeader+int64(len(x.dir))+int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize, int64(len(r.raw)))
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer onFault(func() { err = bad(reasonUnreadable) })
 	if crc32.Checksum(r.raw, castagnoli) != le.Uint32(x.dir[i*indexDirRecord+12:]) {
@@ -234,6 +235,10 @@ func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, e
 	m, err := f.Map(size)
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
+	}
+	m.Advise(0, firstRead)
+	if dirEnd := indexHeader + int64(le.Uint32(m.Bytes()[16:]))*indexDirRecord; dirEnd > firstRead {
+		m.Advise(firstRead, min(dirEnd, size)-firstRead)
 	}
 	x, err := parseIndex(name, m, base, with)
 	if err != nil {

@@ -62,7 +62,7 @@ func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, u
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
 	defer s.catchFault(&at, &err)
-	kept, size, err := f.gather(s, parts[:0], offset, max, limit, hot, &at)
+	kept, size, err := f.gather(q, parts[:0], offset, max, limit, hot, &at)
 	if err != nil {
 		return kept, q.gone(offset, err)
 	}
@@ -299,8 +299,8 @@ func (q *Queue) sealedRuns(g *segment, hot bool) (r runs, err error) {
 }
 
 // gather appends the views of an answer. They lie in one segment, which stays pinned. at is kept at the log position that is being read.
-func (f *found) gather(s *Store, parts [][]byte, offset int64, max, limit int, hot bool, at *int64) (_ [][]byte, size int, err error) {
-	budget := min(max, limit)
+func (f *found) gather(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool, at *int64) (_ [][]byte, size int, err error) {
+	s, budget := q.store, min(max, limit)
 	for i := f.n; i < f.runs.len() && size < budget; i++ {
 		e := f.runs.at(i)
 		if e.logical >= f.end || (i > f.n && e.logical != offset) {
@@ -314,7 +314,7 @@ func (f *found) gather(s *Store, parts [][]byte, offset int64, max, limit int, h
 				return parts, 0, err
 			}
 			if !hot && f.segment.mapping != nil {
-				f.bring(int64(min(budget, maxAdvise)))
+				q.bring(f, int64(min(budget, maxAdvise)))
 			}
 		} else if hot && e.pos < f.floor || e.pos < f.segment.base || e.pos >= f.segment.limit {
 			break

@@ -1,9 +1,13 @@
 package store
 
+import "slices"
+
 const (
 	// Runs of a queue that lie so near to each other are read with what lies between: for the disk that is one read, and mostly others want
 	// the rest of it soon.
 	readGap = 64 << 10
+	// firstRead is what of a file is read to know what it is.
+	firstRead = 16 << 10
 	// maxAhead bounds what is read ahead of a reader, in bytes of its queue.
 	maxAhead = 1 << 20
 	// maxReads bounds the reads that one answer gives the disk at a time.
@@ -32,22 +36,47 @@ func (f *found) pieces(list []piece, n int, bytes int64) (_ []piece, next int) {
 	return list, n
 }
 
-// bring reads what an answer needs, from run n of the segment on, and has the disk begin with what its reader will ask for next. All reads are
-// on their way before the first is waited for.
-func (f *found) bring(answer int64) {
+// bring reads what an answer needs, from run n of the segment on, and has the disk begin with what its reader will ask for next, which may lie in
+// the next segment. All reads are on their way before the first is waited for.
+func (q *Queue) bring(f *found, answer int64) {
 	m := f.segment.mapping
-	var room [32]piece
+	var room [16]piece
 	now, next := f.pieces(room[:0], f.n, answer)
-	if len(now) > 1 {
-		for _, p := range now {
-			m.Prefetch(p.from, p.to-p.from)
-		}
+	for _, p := range now {
+		m.Prefetch(p.from, p.to-p.from)
+	}
+	var more [16]piece
+	later, next := f.pieces(more[:0], next, min(answer, maxAhead))
+	for _, p := range later {
+		m.Prefetch(p.from, p.to-p.from)
+	}
+	if next == f.runs.len() && f.inFile == f.segment {
+		q.bringNext(f, min(answer, maxAhead))
 	}
 	for _, p := range now {
 		m.Advise(p.from, p.to-p.from)
 	}
-	later, _ := f.pieces(now[:0], next, min(answer, maxAhead))
-	for _, p := range later {
-		m.Prefetch(p.from, p.to-p.from)
+}
+
+// bringNext has the disk begin with the first bytes of the queue in the segment behind the one that is read.
+func (q *Queue) bringNext(f *found, bytes int64) {
+	i := slices.Index(f.segments, f.segment) + 1
+	if i == len(f.segments) {
+		return
+	}
+	g := f.segments[i]
+	r, err := q.sealedRuns(g, false)
+	if err != nil {
+		return // whoever reads it will say so
+	}
+	defer g.unpin()
+	if r.len() == 0 || g.mapping == nil {
+		return
+	}
+	behind := &found{runs: r, segment: g}
+	var room [16]piece
+	list, _ := behind.pieces(room[:0], 0, bytes)
+	for _, p := range list {
+		g.mapping.Prefetch(p.from, p.to-p.from)
 	}
 }

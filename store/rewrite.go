@@ -27,6 +27,9 @@ var errNotWorth = errors.New("the segment stays as it is")
 // findOrder finds out in which order the frames of a sealed segment lie, from the first sound one that decides it.
 func (g *segment) findOrder() {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if g.mapping != nil {
+		g.mapping.Advise(0, firstRead)
+	}
 	g.clustered = true // for the search: a frame may come from anywhere in the segment
 	for place := g.base; place >= 0 && place < g.top(); {
 		h, _, reason := g.frame(place, g.top())

@@ -44,17 +44,22 @@ func (f *osFile) control(op string, call func(fd int) error) error {
 }
 
 // Advise lets the kernel fill the page tables in one system call, in which the goroutine does not hold a processor as
-// it would in a page fault. Kernels before 5.14 only read ahead.
+// it would in a page fault. Kernels before 5.14 only read ahead. A page that is not on its way yet would be read with as much around it
+// as the disk is set to, which may be megabytes, so all of the range is sent on its way first.
 func (m *osMapping) Advise(offset, length int64) {
-	if b := m.pages(offset, length); b != nil && errors.Is(unix.Madvise(b, unix.MADV_POPULATE_READ), unix.EINVAL) {
-		m.Prefetch(offset, length)
+	m.Prefetch(offset, length)
+	if b := m.pages(offset, length); b != nil {
+		// A hint that is not taken costs time, not correctness.
+		_ = unix.Madvise(b, unix.MADV_POPULATE_READ)
 	}
 }
 
+// willNeed is what the kernel takes of a range in one call, whatever the disk.
+const willNeed = 128 << 10
+
 func (m *osMapping) Prefetch(offset, length int64) {
-	if b := m.pages(offset, length); b != nil {
-		// A hint that is not taken costs time, not correctness.
-		_ = unix.Madvise(b, unix.MADV_WILLNEED)
+	for b := m.pages(offset, length); len(b) > 0; b = b[min(willNeed, len(b)):] {
+		_ = unix.Madvise(b[:min(willNeed, len(b))], unix.MADV_WILLNEED)
 	}
 }
 
