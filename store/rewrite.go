@@ -16,10 +16,8 @@ import (
 // queue, and what belongs to no queue at the end. The file keeps its size, and its first frame is never the first one of the log, which tells
 // the two orders apart. Its index has the places instead of the positions.
 
-const (
-	rewriteChunk = 256 << 10 // bytes of a write, and of a step of reading
-	rewriteSync  = 2 << 20   // bytes between two fdatasyncs, so that none of them keeps the disk busy for long
-)
+// rewriteChunk is how much is written and synced at once, in bytes, and a step of reading. The flush of a put that comes meanwhile waits for it.
+const rewriteChunk = 256 << 10
 
 // errNotWorth ends a rewrite of a segment that stays as it is. It is not an error to anybody.
 var errNotWorth = errors.New("the segment stays as it is")
@@ -59,8 +57,7 @@ type rewrite struct {
 	out     vfs.File
 	buf     []byte
 	at      int64 // bytes written to out
-	synced  int64
-	cold    bool // the segment was not in memory: it shall not be afterwards either
+	cold    bool  // the segment was not in memory: it shall not be afterwards either
 	wait    func(bytes int64) bool
 }
 
@@ -198,10 +195,8 @@ func (r *rewrite) file(name string, fill func() error) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
-	r.out, r.at, r.synced = f, 0, 0
-	if err = fill(); err == nil {
-		err = r.sync()
-	}
+	r.out, r.at = f, 0
+	err = fill()
 	if r.cold {
 		f.Uncache()
 	}
@@ -300,7 +295,7 @@ func (r *rewrite) bytes(b []byte) error {
 	return nil
 }
 
-// flush writes what is collected, in small pieces that are synced soon: the kernel would write a large one when it likes, in the way of puts.
+// flush writes what is collected and syncs it: the kernel would write more of it at once when it likes, in the way of puts.
 func (r *rewrite) flush() error {
 	if len(r.buf) == 0 {
 		return nil
@@ -314,14 +309,6 @@ func (r *rewrite) flush() error {
 	r.store.rewrittenBytes.Add(int64(len(r.buf)))
 	r.at += int64(len(r.buf))
 	r.buf = r.buf[:0]
-	if r.at-r.synced >= rewriteSync {
-		return r.sync()
-	}
-	return nil
-}
-
-func (r *rewrite) sync() error {
-	r.synced = r.at
 	return r.out.Sync()
 }
 

@@ -12,6 +12,8 @@ const (
 	rewriteRetry = time.Minute // after an error of the disk
 	replacePause = 2 * time.Millisecond
 	pacePause    = 10 * time.Millisecond
+	busyFor      = time.Second // after a put
+	busyShare    = 4           // the part of the rate while there are puts
 )
 
 // total is the number of runs.
@@ -89,13 +91,15 @@ func (s *Store) end() int64 {
 	return s.appended
 }
 
-// pace lets through so many bytes a second, less what the log itself grows by: while puts keep the disk busy, nothing is rewritten.
+// pace lets through so many bytes a second, less what the log itself grows by, and of that a quarter while there are puts at all: their flushes
+// wait for the disk.
 type pace struct {
 	store    *Store
 	rate     int64
 	budget   int64
 	last     time.Time
 	appended int64 // end of the log then
+	put      time.Time
 	waited   time.Duration
 }
 
@@ -104,8 +108,14 @@ func (p *pace) wait(bytes int64) bool {
 	for {
 		now, appended := time.Now(), p.store.end()
 		elapsed := min(now.Sub(p.last), time.Second)
-		p.budget += int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended)
-		p.budget = max(min(p.budget, p.rate/16), -p.rate)
+		if appended > p.appended {
+			p.put = now
+		}
+		gain := int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended)
+		if gain > 0 && now.Sub(p.put) < busyFor {
+			gain /= busyShare
+		}
+		p.budget = max(min(p.budget+gain, p.rate/64), -p.rate)
 		p.last, p.appended = now, appended
 		if p.budget >= 0 {
 			p.budget -= bytes
