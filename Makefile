@@ -12,6 +12,9 @@ BENCHCOUNT ?= 1
 KILLS      ?= 200
 MEGABYTES  ?= 200
 
+# Packages of `make chaos`; empty: all.
+CHAOS      ?=
+
 # What `make bench-peers` measures (test/peers/bench.sh explains each), and where the peers are installed.
 MODE       ?= quick
 PEERS      ?=
@@ -24,7 +27,7 @@ OUT        ?=
 DOC        ?= docs/performance.md
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet fmt-check lint race fuzz bench bench-peers report-peers cover kill9 ship-logs clean
+.PHONY: help build run test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,7 @@ run: build ## start a broker in the foreground, on the defaults
 	./bin/metaq serve
 
 test: check ## format, vet, lint and all tests
+	./scripts/test-setup.sh
 	$(GO) test ./...
 	cd test/peers && $(GO) test ./...
 
@@ -80,6 +84,9 @@ cover: ## test coverage, by function and as cover.html
 	$(GO) test -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -1
 	$(GO) tool cover -html=cover.out -o cover.html
+
+chaos: ## the long form of the tests of faults (most of an hour); writes the table of docs/reliability.md
+	./scripts/chaos.sh $(CHAOS)
 
 kill9: ## kill -9 the broker KILLS (200) times under load, and count what is lost
 	$(GO) test -count=1 -v -timeout 60m -run TestKill9 ./test/crash -kills $(KILLS)

@@ -135,17 +135,20 @@ func (c *conn) drain() {
 		return
 	}
 	c.ending = true
+	c.commit()
 	for _, p := range c.polls {
-		if !p.get.own { // the answers to its puts come first
+		if c.waitingPuts > 0 {
+			p.get.own = true // the answers to its puts come first, and it may find what they put
+		} else {
 			p.fire()
 		}
 	}
 	c.finish()
 }
 
-// unanswered says that commands wait for something that surely comes.
+// unanswered says that commands are not answered yet.
 func (c *conn) unanswered() bool {
-	return !c.shut && (c.collected > 0 || c.waitingPuts > 0 || c.waiting > len(c.polls) || c.paused)
+	return !c.shut && (c.collected > 0 || c.waitingPuts > 0 || c.waiting > 0 || c.paused)
 }
 
 // congested says that the answers waiting for this peer have reached the bound.

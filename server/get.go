@@ -65,7 +65,7 @@ func (c *conn) read(l *loop, g *getRequest) {
 	var err error
 	l.views, err = g.queue.Gather(l.views, g.offset, g.max, c.server.transfer(), true, func(views [][]byte, size int) {
 		l.out = protocol.AppendValueHeader(l.out, size, g.opaque)
-		if direct = size >= gatherSize && c.writeViews(l, views); !direct {
+		if size < gatherSize*len(views) || !c.writeViews(l, views, &direct) {
 			l.out = appendViews(l.out, views)
 		}
 		l.counts.hit(size)
@@ -75,6 +75,8 @@ func (c *conn) read(l *loop, g *getRequest) {
 		l.counts.durations[protocol.VerbGet].observe(time.Since(l.began), 1)
 		return
 	case direct: // a part of the answer may be on its way
+		clear(l.gather)
+		l.out = l.out[:0]
 		c.end(err.Error())
 		return
 	}
@@ -97,11 +99,12 @@ func (s *Server) transfer() int {
 	return min(lim.transfer, max(s.budget.share(lim), smallPiece))
 }
 
-// gatherSize is the answer that is worth a write call of its own, in bytes: it goes from the log to the socket without a copy in between.
-const gatherSize = 32 << 10
+// gatherSize is how large the pieces of an answer have to be on average, in bytes, to go from the log to the socket without a copy in between:
+// the kernel takes no more than 1024 pieces at once, and small ones cost it more than their copy.
+const gatherSize = 4 << 10
 
-// writeViews writes the answers that are ready and then bytes of the log, if the connection can do so now.
-func (c *conn) writeViews(l *loop, views [][]byte) bool {
+// writeViews writes the answers that are ready and then bytes of the log, if the connection can do so now; it sets began before it does.
+func (c *conn) writeViews(l *loop, views [][]byte, began *bool) bool {
 	sock, ok := c.sock.(*gnetSocket)
 	if !ok || c.closed || c.isDirty || sock.Buffered() > 0 {
 		return false
@@ -111,6 +114,7 @@ func (c *conn) writeViews(l *loop, views [][]byte) bool {
 	for _, v := range views {
 		n += len(v)
 	}
+	*began = true // it may fault on the bytes of the log
 	c.wrote(n, sock.writev(l.gather))
 	clear(l.gather)
 	l.out = l.out[:0]

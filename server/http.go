@@ -97,8 +97,8 @@ func (s *Server) notReady() string {
 		return "the broker is stopping"
 	case st.Failed != nil:
 		return "the log takes no more writes: " + st.Failed.Error()
-	case st.DiskFull:
-		return fmt.Sprintf("the disk is %d%% full and puts are refused: %d bytes of %d are free", st.DiskUsed, st.FreeBytes, st.TotalBytes)
+	case st.DiskFull != nil:
+		return fmt.Sprintf("puts are refused: %s; %d bytes of %d are free", st.DiskFull, st.FreeBytes, st.TotalBytes)
 	}
 	return ""
 }

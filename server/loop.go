@@ -148,7 +148,7 @@ func (l *loop) drain() {
 
 // drainWrites bounds the connections that one drain writes to. Peers that all wait for the same flush are answered in turns then: what the first
 // ones send next is appended, and its flush begins, while the others get their answers. Otherwise disk and network would take turns.
-const drainWrites = 8
+const drainWrites = 4
 
 // add makes a connection part of the loop.
 func (l *loop) add(c *conn) {

@@ -75,7 +75,7 @@ func (s *Server) statsStore(t *statsText) {
 	t.int("rewrite_ms", int64(st.RewriteTime/time.Millisecond))
 	t.int("recovery_ms", int64(st.Recovery/time.Millisecond))
 	t.int("disk_used_percent", int64(st.DiskUsed))
-	t.line("disk_full", st.DiskFull)
+	t.line("disk_full", st.DiskFull != nil)
 	t.int("disk_cleaned_messages_total", st.Cleaned)
 	t.int("disk_free_bytes", st.FreeBytes)
 	t.int("disk_total_bytes", st.TotalBytes)

@@ -129,17 +129,17 @@ func (s *Store) archiveDamaged(cause *CorruptError, dir string, q *Queue, offset
 
 // rawRun copies what is in the place of the run that holds an offset, its frame included; nil if nobody knows the place or it cannot be read.
 func (q *Queue) rawRun(offset int64) (e entry, raw []byte) {
-	f, err := q.find(offset, false)
+	var f found
 	defer f.unpin()
-	if err != nil {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { raw = nil })
+	if err := q.find(&f, offset, false); err != nil {
 		return e, nil
 	}
 	e = f.runs.at(f.n)
 	if f.pinSegment(q.store, e.pos, false) != nil {
 		return e, nil
 	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer onFault(func() { raw = nil })
 	return e, bytes.Clone(f.segment.records(e.pos-frameHeader, frameHeader+int64(e.bytes)))
 }
 

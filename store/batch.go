@@ -211,7 +211,7 @@ func (s *Store) writeLocked(b []byte) error {
 		return nil
 	}
 	if _, err := s.open.file.WriteAt(b, s.appended-s.open.base); err != nil && !fault.Mutant("ignore_write_error") {
-		return s.poisonLocked(fmt.Errorf("write %s: %w", s.open.name, err))
+		return uncertain(s.poisonLocked(fmt.Errorf("write %s: %w", s.open.name, err)))
 	}
 	s.appended += int64(len(b))
 	s.open.end = s.appended

@@ -129,21 +129,22 @@ func (s *Store) trimsFor(g *segment) (trims []trim, ok bool, err error) {
 		return nil, false, err
 	}
 	defer g.unpin()
+	s.mu.Lock()
+	x := g.index
+	s.mu.Unlock()
+	var all []goOn
+	if x == nil || x.ends(func(queue uint32, end int64) bool { all = append(all, goOn{queue, end}); return true }) != nil {
+		return nil, false, nil // a reader has an index made again that is damaged
+	}
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.index == nil || g.index.check() != nil {
-		return nil, false, nil
-	}
-	for i := range g.index.queues {
-		q := s.queueByID(le.Uint32(g.index.dir[i*indexDirRecord:]))
+	for _, last := range all {
+		q, end := s.queueByID(last.queue), last.logical
 		if q == nil {
 			return nil, false, nil
 		}
-		r := g.index.runsAt(i)
-		last := r.at(r.len() - 1)
-		end := last.logical + int64(last.bytes)
 		if end <= q.min {
 			continue
 		}

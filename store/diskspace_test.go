@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,14 +50,14 @@ func TestDiskLimits_RefusesAndComesBack(t *testing.T) {
 	if _, err := s.CommitOffset("t", "g", 0, 20); err != nil {
 		t.Errorf("a consumer cannot commit while puts are refused: %v", err)
 	}
-	if st := s.Stats(); !st.DiskFull || st.DiskUsed < 50 {
+	if st := s.Stats(); st.DiskFull == nil || st.DiskUsed < 50 {
 		t.Errorf("stats: %d%% used, full %v", st.DiskUsed, st.DiskFull)
 	}
 	fsys.SetCapacity(4 << 20)
-	waitFor(t, "puts to be taken again", func() bool { return !s.Stats().DiskFull })
+	waitFor(t, "puts to be taken again", func() bool { return s.Stats().DiskFull == nil })
 	put(t, s, q, "again")
 	s.SetDiskLimits(DiskLimits{Refuse: 10})
-	if st := s.Stats(); !st.DiskFull {
+	if st := s.Stats(); st.DiskFull == nil {
 		t.Error("a lower limit is not looked at when it is set")
 	}
 }
@@ -71,11 +72,11 @@ func TestDiskLimits_ALimitJustReachedHasSlack(t *testing.T) {
 		t.Fatal(err)
 	}
 	fsys.SetCapacity((total - free) * 1000 / 495) // 49.5 %: below the limit, and within the slack
-	if s.checkDisk(); !s.Stats().DiskFull {
+	if s.checkDisk(); s.Stats().DiskFull == nil {
 		t.Error("taken again half a per cent below the limit")
 	}
 	fsys.SetCapacity((total - free) * 1000 / 485)
-	if s.checkDisk(); s.Stats().DiskFull {
+	if s.checkDisk(); s.Stats().DiskFull != nil {
 		t.Error("still refused beyond the slack")
 	}
 }
@@ -128,5 +129,65 @@ func TestDiskLimits_CleanGivesUpTheOldestOfWhatMayGo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The disk may have no room for a segment long before the limit: segments are large, and inodes run out on their own.
+func TestDiskFull_NoRoomForASegment(t *testing.T) {
+	for _, limits := range []DiskLimits{{}, {Refuse: 99}} {
+		s, fsys := fullDisk(t, limits, groupCommit)
+		q := mustQueue(t, s, "t", 0)
+		fsys.Inject(func(op vfs.Op) error { // as without inodes: there is room, but not for another file
+			if op.Kind == vfs.OpCreate {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		if st := s.Stats(); st.DiskFull != nil {
+			t.Fatalf("full before a put was refused: %v", st.DiskFull)
+		}
+		taken, err := fillDisk(s, q)
+		if !errors.Is(err, ErrFull) {
+			t.Fatalf("after %d messages: %v", taken, err)
+		}
+		if st := s.Stats(); !errors.Is(st.DiskFull, ErrFull) {
+			t.Errorf("a put was refused with %v, and the stats say %v", err, st.DiskFull)
+		}
+		waitFor(t, "what was taken to be readable", func() bool { return len(bodies(t, q, 0)) == taken })
+		fsys.Inject(nil)
+		waitFor(t, "the disk to have room again, with no put asking for it", func() bool { return s.Stats().DiskFull == nil })
+		put(t, s, q, "again")
+	}
+}
+
+// A batch is laid out before anybody knows whether there is room for it: when there is not, the offsets that it would have had are free again.
+func TestAppend_ARefusedBatchLeavesNoHole(t *testing.T) {
+	s, fsys := fullDisk(t, DiskLimits{}, groupCommit)
+	queues := []*Queue{mustQueue(t, s, "t", 0), mustQueue(t, s, "t", 1)}
+	const frames = 6 // of a batch, so that most often the last ones of it have no room
+	var err error
+	taken := int64(0)
+	for ; err == nil && taken < 10000; taken += frames / 2 {
+		var b Batch
+		for i := range frames {
+			b.Add(queues[i%2], 0, make([]byte, 1000))
+		}
+		if _, err = s.Append(&b); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrFull) || taken == 0 {
+		t.Fatalf("after %d messages: %v", taken, err)
+	}
+	ends := []int64{taken * 1020, taken * 1020}
+	fsys.SetCapacity(4 << 20)
+	var b Batch
+	b.Add(queues[0], 0, []byte("first"))
+	b.Add(queues[1], 0, []byte("second"))
+	waitFor(t, "room", func() bool { _, err := s.Append(&b); return err == nil })
+	for i, want := range ends {
+		if _, offset := b.Receipt(i); offset != want {
+			t.Errorf("partition %d goes on at offset %d, want %d", i, offset, want)
+		}
 	}
 }

@@ -16,6 +16,8 @@ var (
 	// ErrPoisoned is wrapped by every append after a write or an fsync has failed: what is on disk is uncertain, so nothing more
 	// is acknowledged. Reads go on. Restart the broker once the disk is sound.
 	ErrPoisoned = errors.New("the log takes no more writes")
+	// ErrUncertain is wrapped, beside ErrPoisoned, by the append whose own write or flush has failed: a restart may find what it was to store.
+	ErrUncertain = errors.New("it may be stored all the same")
 	// ErrFull is wrapped when the disk has no room for the next segment. Nothing was stored; it works again when there is room.
 	ErrFull = errors.New("the disk is full")
 	// ErrTooLarge is returned for a message that does not fit a segment of the log.

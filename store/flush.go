@@ -142,6 +142,9 @@ func (s *Store) flush() {
 		s.signal(s.flushC)
 	}
 	s.mu.Unlock()
+	if failed != nil {
+		failed = uncertain(failed)
+	}
 	for _, w := range due {
 		w.waiter.Acked(failed)
 	}
@@ -159,6 +162,14 @@ func (s *Store) syncAll(segs []*segment, dir bool) error {
 		}
 		if err := g.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", g.name, err)
+		}
+		if g.ahead != nil {
+			if err := g.ahead.checkSynced(); err != nil {
+				return err
+			}
+		}
+		if err := g.checkUncut(); err != nil {
+			return err
 		}
 		fault.Point("flush.segment_synced")
 	}

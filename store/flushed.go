@@ -74,9 +74,12 @@ func (s *Store) noter() {
 	defer n.close()
 	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
-	told := false
+	told, last := false, false
 	for {
 		err := n.write(s.flushed.Load())
+		if last {
+			return
+		}
 		if err != nil && !told {
 			s.options.Log.Warn().Err(err).Msg("cannot write down up to where the log is flushed: a loss of its end may go unnoticed")
 		}
@@ -84,7 +87,7 @@ func (s *Store) noter() {
 		select {
 		case <-tick.C:
 		case <-s.quit:
-			return
+			last = true // what cannot be sealed has no other witness
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package store
 
-import "slices"
+import (
+	"runtime/debug"
+	"slices"
+)
 
 // hiddenGroup is what a transaction, a half message or a delayed message has written so far: records that are in the log, with their
 // ids, and in no queue.
@@ -124,9 +127,11 @@ func (s *Store) Hidden() []int64 {
 
 // recordsLocked are the records of a hidden run, nil if they cannot be read. A segment that is not mapped is read as a file: mapping it
 // takes a lock that comes before this one.
-func (s *Store) recordsLocked(g *segment, r publishedRun) []byte {
+func (s *Store) recordsLocked(g *segment, r publishedRun) (records []byte) {
 	if g.tryPin() {
 		defer g.unpin()
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer onFault(func() { records = nil })
 		return slices.Clone(g.records(r.pos, int64(r.bytes)))
 	}
 	f, err := s.fs.OpenRead(g.name)

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
@@ -45,7 +46,7 @@ type sealedIndex struct {
 	old *sealedIndex // that this one has replaced, and that somebody may be reading
 
 	verify  sync.Once // all entries, for those who read all
-	damaged error
+	damaged atomic.Pointer[CorruptError]
 
 	lazy     sync.Once
 	verified []atomic.Uint32 // a bit a queue: its runs are what was written. Looked at when they are first used
@@ -60,8 +61,9 @@ func (x *sealedIndex) unmap() {
 
 // runs is the list of runs of one queue in one segment, in memory or in an index file.
 type runs struct {
-	mem memRuns
-	raw []byte
+	mem  memRuns
+	raw  []byte
+	file *sealedIndex // where raw lies
 }
 
 func (r *runs) len() int {
@@ -109,37 +111,93 @@ func (r *runs) search(behind func(entry) bool) int {
 	return sort.Search(r.len(), func(i int) bool { return behind(r.at(i)) })
 }
 
-// lookup finds the runs of a queue; none is not an error.
-func (x *sealedIndex) lookup(queue uint32) (runs, error) {
-	i := sort.Search(x.queues, func(i int) bool { return le.Uint32(x.dir[i*indexDirRecord:]) >= queue })
-	if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
-		return runs{}, nil
-	}
-	r := x.runsAt(i)
-	if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
-		return runs{}, &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
-	}
-	if err := x.checkQueue(i, r); err != nil {
+// lookup finds the runs of a queue; none is not an error. To look at them may fault.
+func (x *sealedIndex) lookup(queue uint32) (r runs, err error) {
+	err = x.guarded(func() error {
+		i := sort.Search(x.queues, func(i int) bool { return le.Uint32(x.dir[i*indexDirRecord:]) >= queue })
+		if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
+			return nil
+		}
+		r = x.runsAt(i)
+		if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
+			return &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
+		}
+		return x.checkQueue(i, r)
+	})
+	if err != nil {
 		return runs{}, err
 	}
 	return r, nil
 }
 
+// look has do look at the runs of a queue, none if it has none there. After an error it may have done so in part.
+func (x *sealedIndex) look(queue uint32, do func(*runs)) error {
+	r, err := x.lookup(queue)
+	if err != nil {
+		return err
+	}
+	return x.guarded(func() error {
+		do(&r)
+		return x.checkUncut()
+	})
+}
+
+// checkUncut notices a file that was cut by somebody else within the page where it ends, which does not fault: what is gone reads as zeros, the
+// last run too, and no run has no message. It has to be called after what it vouches for.
+func (x *sealedIndex) checkUncut() error {
+	if n := len(x.entries); n > 0 {
+		if last := entryOf(x.entries[n-entrySize:]); last.bytes == 0 || last.count == 0 {
+			return x.unreadable()
+		}
+	}
+	return nil
+}
+
+// ends calls visit with each queue of the index and the offset behind its last run, until it returns false.
+func (x *sealedIndex) ends(visit func(queue uint32, end int64) bool) error {
+	return x.guarded(func() error {
+		if err := x.check(); err != nil {
+			return err
+		}
+		for i := range x.queues {
+			r := x.runsAt(i)
+			last := r.at(r.len() - 1)
+			if !visit(le.Uint32(x.dir[i*indexDirRecord:]), last.logical+int64(last.bytes)) {
+				break
+			}
+		}
+		return x.checkUncut()
+	})
+}
+
+// guarded turns a fault on the mapping into an error, and notes that the index is damaged.
+func (x *sealedIndex) guarded(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { err = x.unreadable() })
+	return read()
+}
+
+// unreadable notes that the file was cut by somebody else, or the disk fails. Who looks the next time has the index made again.
+func (x *sealedIndex) unreadable() error {
+	x.damaged.CompareAndSwap(nil, &CorruptError{File: x.file, Reason: reasonCut})
+	return x.damaged.Load()
+}
+
 // checkQueue says whether the runs of the i-th queue of the directory are what was written. It reads them once, and nothing else of the file.
-func (x *sealedIndex) checkQueue(i int, r runs) (err error) {
+func (x *sealedIndex) checkQueue(i int, r runs) error {
+	if bad := x.damaged.Load(); bad != nil {
+		return bad
+	}
 	x.lazy.Do(func() { x.verified = make([]atomic.Uint32, (x.queues+31)/32) })
 	bit := uint32(1) << (i % 32)
 	if x.verified[i/32].Load()&bit != 0 {
 		return nil
 	}
-	bad := func(reason string) error {
-		return &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)) + int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize, Reason: reason}
-	}
-	x.mapping.Advise(indexHeader+int64(len(x.dir))+int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize, int64(len(r.raw)))
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer onFault(func() { err = bad(reasonUnreadable) })
+	at := indexHeader + int64(len(x.dir)) + int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize
+	x.mapping.Advise(at, int64(len(r.raw)))
 	if crc32.Checksum(r.raw, castagnoli) != le.Uint32(x.dir[i*indexDirRecord+12:]) {
-		return bad("the entries of a queue do not match their checksum")
+		x.damaged.CompareAndSwap(nil, &CorruptError{File: x.file, Offset: at, Reason: "the entries of a queue do not match their checksum"})
+		return x.damaged.Load()
 	}
 	x.verified[i/32].Or(bit)
 	return nil
@@ -149,11 +207,24 @@ func (x *sealedIndex) checkQueue(i int, r runs) (err error) {
 func (x *sealedIndex) check() error {
 	x.verify.Do(func() {
 		x.mapping.Advise(0, int64(len(x.mapping.Bytes()))) // all of it is read now, in one go
-		if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
-			x.damaged = &CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"}
-		}
+		_ = x.guarded(func() error {                       // what it finds is kept in damaged
+			if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
+				x.damaged.Store(&CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"})
+			}
+			return nil
+		})
 	})
-	return x.damaged
+	if bad := x.damaged.Load(); bad != nil {
+		return bad
+	}
+	return nil
+}
+
+// holds says whether an address lies in the mapping of the index.
+func (x *sealedIndex) holds(addr uintptr) bool {
+	b := x.mapping.Bytes()
+	from := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return addr >= from && addr < from+uintptr(len(b))
 }
 
 // runsAt is the list of the i-th queue of the directory, as far as there are entries.
@@ -163,7 +234,7 @@ func (x *sealedIndex) runsAt(i int) runs {
 	total := len(x.entries) / entrySize
 	first = min(first, total)
 	n = min(n, total-first)
-	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize]}
+	return runs{raw: x.entries[first*entrySize : (first+n)*entrySize], file: x}
 }
 
 // queueRuns is what goes into an index file.
@@ -248,7 +319,9 @@ func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, e
 }
 
 // parseIndex checks a mapped index, at least as long as its header.
-func parseIndex(name string, m vfs.Mapping, base int64, with salt) (*sealedIndex, error) {
+func parseIndex(name string, m vfs.Mapping, base int64, with salt) (x *sealedIndex, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() { x, err = nil, &CorruptError{File: name, Reason: reasonCut} })
 	bad := func(reason string) (*sealedIndex, error) { return nil, &CorruptError{File: name, Reason: reason} }
 	b := m.Bytes()
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))

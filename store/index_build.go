@@ -74,7 +74,7 @@ func (s *Store) rebuildIndex(seg *segment) (*sealedIndex, error) {
 
 // healIndex replaces an index that turned out to be damaged while it was read. The segment is pinned.
 // The old one stays mapped as long as the segment is: others may be reading it.
-func (s *Store) healIndex(seg *segment, old *sealedIndex, cause error) (*sealedIndex, error) {
+func (s *Store) healIndex(seg *segment, old *sealedIndex) (*sealedIndex, error) {
 	s.healing.Lock()
 	defer s.healing.Unlock()
 	s.mu.Lock()
@@ -83,7 +83,7 @@ func (s *Store) healIndex(seg *segment, old *sealedIndex, cause error) (*sealedI
 	if now != old {
 		return now, nil
 	}
-	s.options.Log.Warn().Err(cause).Str("segment", seg.name).Msg("the index is damaged; rebuilding it from the segment")
+	s.options.Log.Warn().Err(old.check()).Str("segment", seg.name).Msg("the index is damaged; rebuilding it from the segment")
 	fresh, err := s.rebuildIndex(seg.whole())
 	if err != nil {
 		return nil, fmt.Errorf("rebuild the index of %s: %w", seg.name, err)

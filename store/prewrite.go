@@ -10,13 +10,13 @@ import (
 // is filled with zeros while the log has little to do, and taken early by a log that still writes to one that was not.
 
 const (
-	prewriteChunk = 256 << 10 // bytes of one write; who wants the segment waits for at most one
-	prewriteSync  = 4 << 20   // bytes between two fdatasyncs, so that none of them keeps the disk busy for long
+	prewriteChunk = 128 << 10 // bytes of one write; who wants the segment waits for at most one
 	// The open segment holds this part of its size before the next one is prewritten: a broker that takes little writes nothing.
 	prewriteAfter = 32
 	// Above this rate, in bytes per second, prewriting would compete with the puts for the disk, and waits.
 	prewriteBusy = 256 << 20
-	prewritePace = 2 * time.Millisecond
+	prewritePace = 10 * time.Millisecond
+	prewriteIdle = 250 * time.Millisecond
 )
 
 // prewrite fills the prepared segment with zeros. It ends when that is done or the segment is taken, and then whatever is left is written as
@@ -24,7 +24,6 @@ const (
 func (s *Store) prewrite(p *prepared) {
 	var last int64
 	lastAt := time.Now()
-	unsynced := 0
 	for at := int64(0); at < p.size; {
 		s.mu.Lock()
 		appended, used := s.appended, s.appended-s.open.base
@@ -39,18 +38,20 @@ func (s *Store) prewrite(p *prepared) {
 			last, lastAt = appended, time.Now()
 		}
 		if used < p.size/prewriteAfter || busy {
-			if !s.pause(5 * prewritePace) {
+			pause := prewritePace
+			if !busy {
+				pause = prewriteIdle
+			}
+			if !s.pause(pause) {
 				return
 			}
 			continue
 		}
 		n := min(prewriteChunk, p.size-at)
 		taken, err := p.zero(at, n)
-		if unsynced += int(n); err == nil && !taken && (unsynced >= prewriteSync || at+n == p.size) {
-			unsynced = 0
-			if err = p.file.Sync(); err != nil {
-				err = fmt.Errorf("sync %s: %w", p.name, err)
-			}
+		if err == nil && !taken && at+n == p.size {
+			// Only the last one of its writes is waited for: an fdatasync in between would hold up those of the puts.
+			err = p.sync()
 		}
 		if err != nil {
 			s.prewriteFailed(p, err)
@@ -64,7 +65,7 @@ func (s *Store) prewrite(p *prepared) {
 			s.prewritten(p)
 			return
 		}
-		if at > 2*used && !s.pause(prewritePace) { // far enough ahead: slowly
+		if at > used+used/2 && !s.pause(prewritePace) { // far enough ahead: slowly
 			return
 		}
 	}
@@ -83,18 +84,16 @@ func (s *Store) outdatedLocked() bool {
 	return !s.open.prewritten && s.next != nil && s.next.prewritten
 }
 
-// prewriteFailed throws the segment away: what the kernel has not written may be missing from it unnoticed.
+// prewriteFailed throws the segment away: what the kernel has not written may be missing from it unnoticed. One that was taken meanwhile stays:
+// zeros that were not written are none that are missed, and an error of the sync is that of its next flush, see checkSynced.
 func (s *Store) prewriteFailed(p *prepared, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.next == p:
+	if s.next == p {
 		s.next = nil
 		p.discard(s.fs)
-		s.options.Log.Warn().Err(err).Msg("prewriting the next segment failed; it is made again")
-	case s.failed == nil && !s.closed:
-		_ = s.poisonLocked(err) // it is part of the log already
 	}
+	s.options.Log.Warn().Err(err).Msg("prewriting the next segment failed")
 }
 
 // pause waits; false when the store closes.
@@ -121,7 +120,34 @@ func (p *prepared) zero(at, n int64) (taken bool, err error) {
 	if _, err := p.file.WriteAt(prewriteZeros[:n], at); err != nil {
 		return false, fmt.Errorf("write %s: %w", p.name, err)
 	}
+	if err := p.file.StartSync(at, n); err != nil {
+		return false, fmt.Errorf("write %s: %w", p.name, err)
+	}
 	return false, nil
+}
+
+// sync makes what was prewritten durable, unless the segment was taken: then its flushes do.
+func (p *prepared) sync() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	p.mu.Lock()
+	taken := p.taken
+	p.mu.Unlock()
+	if taken {
+		return nil
+	}
+	if err := p.file.Sync(); err != nil {
+		p.unsafe = fmt.Errorf("sync %s: %w", p.name, err)
+	}
+	return p.unsafe
+}
+
+// checkSynced is for a flush of a segment that was taken while it was prewritten. The kernel tells of a write that has failed only once: the sync
+// of prewriting may have been told, about what was appended meanwhile too, and the flush that came at the same time nothing.
+func (p *prepared) checkSynced() error {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	return p.unsafe
 }
 
 // take ends prewriting: nothing is written into the segment by anybody else from now on.

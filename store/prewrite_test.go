@@ -2,8 +2,10 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -123,4 +125,44 @@ func renamed(fsys *vfs.Mem, name string) bool {
 		}
 	}
 	return false
+}
+
+// The kernel tells of a write that has failed once a file. When the sync of prewriting is told, of a segment that puts go to already, their
+// flush at the same time is told nothing: it must not acknowledge them.
+func TestPrewrite_ItsFailedSyncIsNotHiddenFromAFlush(t *testing.T) {
+	s, fsys, q := prewriting(t)
+	var name string
+	waitFor(t, "the next segment", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.next != nil {
+			name = s.next.name
+		}
+		return name != ""
+	})
+	began, hold, flushed := make(chan struct{}), make(chan struct{}), make(chan struct{}, 100)
+	var syncs atomic.Int64
+	fsys.Inject(func(op vfs.Op) error {
+		if op.Kind != vfs.OpSync || op.Name != name {
+			return nil
+		}
+		if syncs.Add(1) == 1 {
+			close(began)
+			<-hold
+			return syscall.EIO
+		}
+		flushed <- struct{}{}
+		return nil
+	})
+	put(t, s, q, strings.Repeat("x", 1<<20/prewriteAfter))
+	<-began
+	var last Position
+	for segments := s.Stats().Segments; s.Stats().Segments == segments; {
+		last = appendOne(t, s, q, strings.Repeat("x", 100<<10)) // until one goes to the segment that is being synced
+	}
+	<-flushed
+	close(hold)
+	if err := s.wait(last); !errors.Is(err, ErrPoisoned) {
+		t.Fatalf("a put to a segment whose sync has failed elsewhere: %v, want ErrPoisoned", err)
+	}
 }

@@ -20,6 +20,12 @@ type found struct {
 	inMemory *memIndex // what the list is of, pinned: this one or the next
 	inFile   *segment
 	segment  *segment // what is read, pinned
+
+	at    int64     // log position that is being read
+	size  int       // bytes gathered
+	last  byte      // of them
+	fault faultKind // what could not be read
+	using bool      // the caller has what was gathered
 }
 
 // unpin lets go of what was found.
@@ -52,21 +58,39 @@ func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, u
 }
 
 func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
-	s := q.store
-	f, err := q.find(offset, hot)
-	defer f.unpin()
-	if err != nil {
-		return parts, err
-	}
-	var at int64
+	var f found
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
-	defer s.catchFault(&at, &err)
-	kept, size, err := f.gather(q, parts[:0], offset, max, limit, hot, &at)
-	if err != nil {
+	kept, err = f.read(q, parts, offset, max, limit, hot, use)
+	if err != nil && f.fault == faultIndex && !hot { // the index is made again now
+		f = found{}
+		kept, err = f.read(q, kept, offset, max, limit, hot, use)
+	}
+	if err != nil && f.fault == faultLog && f.size > 0 && !hot { // what is sound before it comes first
+		sound := f.size
+		f = found{}
+		kept, err = f.read(q, kept, offset, sound, sound, hot, use)
+	}
+	if hot && f.fault != noFault && !f.using {
+		return kept, ErrCold // who may block finds out what is left
+	}
+	return kept, err
+}
+
+// read is Gather, once. The caller has set debug.SetPanicOnFault.
+func (f *found) read(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
+	kept = parts
+	defer f.unpin()
+	defer f.catchFault(q.store, &err)
+	if err := q.find(f, offset, hot); err != nil {
+		return kept, err
+	}
+	if kept, err = f.gather(q, parts[:0], offset, max, limit, hot); err != nil {
 		return kept, q.gone(offset, err)
 	}
-	use(kept, size)
+	f.using = true
+	use(kept, f.size)
+	f.using = false
 	clear(kept)
 	return kept, nil
 }
@@ -85,16 +109,32 @@ func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []
 	return out, nil
 }
 
+// What a read found that could not be read at all.
+type faultKind int
+
+const (
+	noFault faultKind = iota
+	faultIndex
+	faultLog
+)
+
+const reasonCut = "the file cannot be read: it was cut, or the disk fails"
+
 // catchFault turns a fault on a mapping (the file was cut by somebody else, or the disk fails) into an error.
-func (s *Store) catchFault(at *int64, err *error) {
+func (f *found) catchFault(s *Store, err *error) {
 	r := recover()
 	if r == nil {
 		return
 	}
-	if _, ok := r.(interface{ Addr() uintptr }); !ok {
+	fault, ok := r.(interface{ Addr() uintptr })
+	if !ok {
 		panic(r)
 	}
-	*err = s.corruptAt(*at, "the file cannot be read: it was cut, or the disk fails")
+	if x := f.runs.file; x != nil && x.holds(fault.Addr()) {
+		f.fault, *err = faultIndex, x.unreadable()
+		return
+	}
+	f.fault, *err = faultLog, s.corruptAt(f.at, reasonCut)
 }
 
 func (s *Store) corruptAt(pos int64, reason string) error {
@@ -111,15 +151,18 @@ func (s *Store) segmentList() []*segment {
 	return s.segments
 }
 
-// find looks an offset up, in memory if it can, else in the index files.
-func (q *Queue) find(offset int64, hot bool) (found, error) {
+// find looks an offset up, in memory if it can, else in the index files. f is empty, and has to be unpinned whatever comes of it. It may fault.
+func (q *Queue) find(f *found, offset int64, hot bool) error {
 	s := q.store
 	s.mu.Lock()
 	if err := q.boundsLocked(offset); err != nil {
 		s.mu.Unlock()
-		return found{}, err
+		return err
 	}
-	f := found{queue: q.id, end: q.readable, floor: max(s.appended-s.options.HotBytes, s.verified), segments: s.segments, n: -1}
+	f.queue, f.end, f.floor, f.segments, f.n = q.id, q.readable, max(s.appended-s.options.HotBytes, s.verified), s.segments, -1
+	if s.failed != nil {
+		f.floor = s.appended // what has failed may not have spared what is there: nothing goes out unverified
+	}
 	for i := len(f.segments) - 1; i >= 0 && f.segments[i].runs != nil && f.n < 0; i-- {
 		if f.runs = (runs{mem: f.segments[i].runs.of(q.id)}); f.runs.len() > 0 {
 			f.n = f.runs.find(offset)
@@ -131,14 +174,14 @@ func (q *Queue) find(offset int64, hot bool) (found, error) {
 	}
 	s.mu.Unlock()
 	if f.n < 0 {
-		if err := q.findSealed(&f, offset, hot); err != nil {
-			return f, q.gone(offset, err)
+		if err := q.findSealed(f, offset, hot); err != nil {
+			return q.gone(offset, err)
 		}
 	}
 	if e := f.runs.at(f.n); offset >= e.logical+int64(e.bytes) {
-		return f, q.gap(&f, offset, hot)
+		return q.gap(f, offset, hot)
 	}
-	return f, nil
+	return nil
 }
 
 func (q *Queue) boundsLocked(offset int64) error {
@@ -187,21 +230,21 @@ func (q *Queue) nextRun(f *found, offset int64) (int64, error) {
 	}
 	q.store.mu.Unlock()
 	for _, g := range segments {
-		r, err := q.sealedRuns(g, false)
+		first := int64(math.MaxInt64)
+		err := q.sealedRuns(g, false, func(r *runs) {
+			if n := r.find(offset) + 1; n < r.len() {
+				first = r.at(n).logical
+			}
+		})
 		if errors.Is(err, errRemoved) {
 			continue
 		}
 		if err != nil {
 			return 0, err
 		}
-		n := r.find(offset) + 1
-		if n < r.len() {
-			next = min(next, r.at(n).logical)
-		}
-		found := n < r.len()
 		g.unpin()
-		if found {
-			return next, nil
+		if first < math.MaxInt64 {
+			return min(next, first), nil
 		}
 	}
 	return next, nil
@@ -230,10 +273,16 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 	}
 	for lo < hi {
 		mid := (lo + hi) / 2
-		probe, r := mid, runs{}
+		var r runs
+		n, first := -1, int64(0)
+		look := func(have *runs) {
+			if r = *have; r.len() > 0 {
+				n, first = r.find(offset), r.at(0).logical
+			}
+		}
+		probe := mid
 		for ; probe < hi; probe++ {
-			var err error
-			r, err = q.sealedRuns(f.segments[probe], hot)
+			err := q.sealedRuns(f.segments[probe], hot, look)
 			if err != nil && errors.Is(err, errRemoved) {
 				continue
 			}
@@ -248,9 +297,9 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 		switch {
 		case r.len() == 0:
 			hi = mid
-		case r.at(0).logical <= offset:
+		case first <= offset:
 			f.unpin()
-			f.runs, f.n, f.inFile = r, r.find(offset), f.segments[probe]
+			f.runs, f.n, f.inFile = r, n, f.segments[probe]
 			lo = probe + 1
 		default:
 			f.segments[probe].unpin()
@@ -269,11 +318,11 @@ func (q *Queue) findSealed(f *found, offset int64, hot bool) error {
 	return q.lost(offset)
 }
 
-// sealedRuns are the runs of the queue in a sealed segment, which is pinned then: without an error it has to be unpinned. A damaged index
-// is made again, but not on an event loop. A segment that is not sealed has none and is pinned all the same.
-func (q *Queue) sealedRuns(g *segment, hot bool) (r runs, err error) {
+// sealedRuns has look see the runs of the queue in a sealed segment, which is pinned then: without an error it has to be unpinned. A damaged
+// index is made again, but not on an event loop; look then sees the runs of both. A segment that is not sealed has none and is pinned all the same.
+func (q *Queue) sealedRuns(g *segment, hot bool, look func(*runs)) (err error) {
 	if err := q.store.pin(g, hot); err != nil {
-		return runs{}, err
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -284,34 +333,39 @@ func (q *Queue) sealedRuns(g *segment, hot bool) (r runs, err error) {
 	index := g.index
 	q.store.mu.Unlock()
 	if index == nil {
-		return runs{}, nil
+		look(&runs{})
+		return nil
 	}
-	if r, err = index.lookup(q.id); err == nil {
-		return r, nil
+	if err = index.look(q.id, look); err == nil {
+		return nil
 	}
 	if hot {
-		return runs{}, ErrCold
+		return ErrCold
 	}
-	if index, err = q.store.healIndex(g, index, err); err != nil {
-		return runs{}, err
+	if index, err = q.store.healIndex(g, index); err != nil {
+		return err
 	}
-	return index.lookup(q.id)
+	return index.look(q.id, look)
 }
 
-// gather appends the views of an answer. They lie in one segment, which stays pinned. at is kept at the log position that is being read.
-func (f *found) gather(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool, at *int64) (_ [][]byte, size int, err error) {
+// gather appends the views of an answer, of f.size bytes. They lie in one segment, which stays pinned. It may fault, and then f.size bytes from
+// the offset on are sound.
+func (f *found) gather(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool) (_ [][]byte, err error) {
 	s, budget := q.store, min(max, limit)
-	for i := f.n; i < f.runs.len() && size < budget; i++ {
+	for i := f.n; i < f.runs.len() && f.size < budget; i++ {
 		e := f.runs.at(i)
 		if e.logical >= f.end || (i > f.n && e.logical != offset) {
 			break
 		}
 		if i == f.n {
 			if hot && e.pos < f.floor {
-				return parts, 0, ErrCold
+				return parts, ErrCold
 			}
 			if err := f.pinSegment(s, e.pos, hot); err != nil {
-				return parts, 0, err
+				return parts, err
+			}
+			if hot && !f.segment.seemsUncut() {
+				return parts, ErrCold
 			}
 			if !hot && f.segment.mapping != nil {
 				q.bring(f, int64(min(budget, maxAdvise)))
@@ -319,29 +373,32 @@ func (f *found) gather(q *Queue, parts [][]byte, offset int64, max, limit int, h
 		} else if hot && e.pos < f.floor || e.pos < f.segment.base || e.pos >= f.segment.limit {
 			break
 		}
-		*at = e.pos
+		f.at = e.pos
 		if reason := f.segment.checkRun(f.queue, e, !hot); reason != "" {
 			if i > f.n {
 				break // what is sound before it comes first
 			}
-			return parts, 0, s.corruptAt(e.pos-frameHeader, reason)
+			return parts, s.corruptAt(e.pos-frameHeader, reason)
 		}
 		run := f.segment.bytes(e.pos)[:e.bytes]
 		if i == f.n {
 			skip, first, err := recordAt(run, e.logical, offset)
 			if err != nil {
-				return parts, 0, err
+				return parts, err
 			}
 			run = run[skip:]
 			if first > int64(budget) && first <= int64(max) {
 				budget = int(first)
 			}
 		}
-		run = run[:min(len(run), budget-size)]
-		parts, size = append(parts, run), size+len(run)
+		run = run[:min(len(run), budget-f.size)]
+		if len(run) > 0 {
+			f.last = run[len(run)-1] // a file that was cut lacks its end: it faults here, and not when a part of the answer is sent
+		}
+		parts, f.size = append(parts, run), f.size+len(run)
 		offset = e.logical + int64(e.bytes)
 	}
-	return parts, size, nil
+	return parts, nil
 }
 
 // pinSegment pins the segment that holds a log position.
@@ -397,19 +454,22 @@ func (q *Queue) SeekTime(unixMillis int64) (int64, error) {
 	}
 	s.mu.Unlock()
 	for i := len(list) - 1; i >= 0; i-- {
-		r, err := q.sealedRuns(list[i], false)
+		over := false
+		err := q.sealedRuns(list[i], false, func(r *runs) {
+			if over = false; r.len() == 0 {
+				return
+			}
+			if k := r.findTime(unixMillis); k < r.len() {
+				best = r.at(k).logical
+			}
+			first := r.at(0)
+			over = first.time < unixMillis || first.logical <= lo
+		})
 		if errors.Is(err, errRemoved) {
 			continue
 		}
 		if err != nil {
 			return 0, err
-		}
-		over := false
-		if r.len() > 0 {
-			if k := r.findTime(unixMillis); k < r.len() {
-				best = r.at(k).logical
-			}
-			over = r.at(0).time < unixMillis || r.at(0).logical <= lo
 		}
 		list[i].unpin()
 		if over {

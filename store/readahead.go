@@ -65,18 +65,17 @@ func (q *Queue) bringNext(f *found, bytes int64) {
 		return
 	}
 	g := f.segments[i]
-	r, err := q.sealedRuns(g, false)
-	if err != nil {
+	var room [16]piece
+	list := room[:0]
+	if err := q.sealedRuns(g, false, func(r *runs) {
+		if g.mapping != nil {
+			list, _ = (&found{runs: *r, segment: g}).pieces(room[:0], 0, bytes)
+		}
+	}); err != nil {
 		return // whoever reads it will say so
 	}
-	defer g.unpin()
-	if r.len() == 0 || g.mapping == nil {
-		return
-	}
-	behind := &found{runs: r, segment: g}
-	var room [16]piece
-	list, _ := behind.pieces(room[:0], 0, bytes)
 	for _, p := range list {
 		g.mapping.Prefetch(p.from, p.to-p.from)
 	}
+	g.unpin()
 }

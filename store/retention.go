@@ -250,20 +250,29 @@ func (s *Store) live(g *segment, mins []int64) (bool, error) {
 	s.mu.Lock()
 	x := g.index
 	s.mu.Unlock()
-	if x.check() != nil {
-		return true, nil // a reader has it made again
-	}
-	for i := range x.queues {
-		queue, r := le.Uint32(x.dir[i*indexDirRecord:]), x.runsAt(i)
-		if int(queue) > len(mins) {
-			return true, nil
+	live, err := g.liveIn(x, mins)
+	if err != nil { // nobody may read there any more and have it made again
+		if x, err = s.healIndex(g, x); err != nil {
+			return true, err
 		}
-		if last := r.at(r.len() - 1); last.logical+int64(last.bytes) > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum") {
-			g.witness = goOn{queue, last.logical + int64(last.bytes)}
-			return true, nil
-		}
+		live, err = g.liveIn(x, mins)
 	}
-	return false, nil
+	return live || err != nil, err
+}
+
+// liveIn is live, as the index has it.
+func (g *segment) liveIn(x *sealedIndex, mins []int64) (live bool, err error) {
+	err = x.ends(func(queue uint32, end int64) bool {
+		switch {
+		case int(queue) > len(mins):
+			live = true
+		case end > mins[queue-1] && !fault.Mutant("retention_beyond_the_minimum"):
+			g.witness = goOn{queue, end}
+			live = true
+		}
+		return !live
+	})
+	return live, err
 }
 
 // removeSegment writes down that the segment is not needed, then removes its files. Readers that hold it keep its mapping until they are done.

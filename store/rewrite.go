@@ -79,13 +79,18 @@ func (s *Store) rewriteSegment(g *segment, wait func(bytes int64) bool) (err err
 	if g.clustered || g.mapping == nil || old == nil {
 		return errNotWorth
 	}
-	if cause := old.check(); cause != nil {
-		if old, err = s.healIndex(g, old, cause); err != nil {
+	if old.check() != nil {
+		if old, err = s.healIndex(g, old); err != nil {
 			return err
 		}
 	}
-	if !old.worth() {
-		return errNotWorth
+	if err := old.guarded(func() error {
+		if !old.worth() {
+			return errNotWorth
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	r := &rewrite{store: s, segment: g, old: old, wait: wait, cold: g.mapping.Cached() < int64(len(g.data))/2}
 	log, index := g.name+".tmp", indexName(g.name)+".tmp"
@@ -127,7 +132,7 @@ func (r *rewrite) inspect() (err error) {
 	var at int64
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
-	defer r.store.catchFault(&at, &err)
+	defer onFault(func() { err = r.store.corruptAt(at, reasonUnreadable) })
 	end := min(g.end, g.top())
 	read, messages := g.base, 0
 	for at = g.base; at < end; {
@@ -216,7 +221,7 @@ func (r *rewrite) copyFrames() (err error) {
 	var at int64
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
-	defer r.store.catchFault(&at, &err)
+	defer onFault(func() { err = r.store.corruptAt(at, reasonUnreadable) })
 	first := 0
 	if runs := x.runsAt(0); runs.at(0).pos == g.base+frameHeader {
 		first = 1 // the first frame of the log must not be the first one of the file

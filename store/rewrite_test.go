@@ -300,7 +300,8 @@ func TestRewrite_AReaderFromMemoryComesAgain(t *testing.T) {
 	for _, st := range []string{"sealed", "rewritten"} {
 		offset := put(t, s, q, st)[0]
 		m.want[queueKey(q)] = append(m.want[queueKey(q)], st)
-		f, err := q.find(offset, false)
+		var f found
+		err := q.find(&f, offset, false)
 		if err != nil || f.inMemory == nil {
 			t.Fatalf("%s: %v, from memory: %v", st, err, f.inMemory != nil)
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -21,7 +22,7 @@ func (s *Store) rollLocked(p *prepared, base int64) error {
 	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
 	if err != nil {
 		p.discard(s.fs)
-		return s.poisonLocked(err)
+		return uncertain(s.poisonLocked(err)) // the part of a batch before the roll is written
 	}
 	fault.Point("roll.named")
 	seg.runs = s.takeRuns()
@@ -58,11 +59,12 @@ func (s *Store) takePreparedLocked() (*prepared, error) {
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
 	if s.prepareErr != nil && s.now().Sub(s.prepareTried) < 100*time.Millisecond {
+		s.noRoom = s.prepareErr
 		return nil, s.prepareErr
 	}
 	s.prepareTried = s.now()
 	p, err := s.prepare()
-	s.prepareErr = err
+	s.prepareErr, s.noRoom = err, err
 	return p, err
 }
 
@@ -101,6 +103,7 @@ func (s *Store) preparer() {
 		s.mu.Lock()
 		s.prepareErr = err
 		if err == nil {
+			s.noRoom = nil
 			s.returnPreparedLocked(p)
 		}
 		s.mu.Unlock()
@@ -158,6 +161,7 @@ func (s *Store) seal(job *sealing) error {
 		return err
 	}
 	fault.Point("seal.flushed")
+	job.seg.noteLast()
 	if job.seg.runs != nil {
 		if err := s.writeIndex(job.seg); err != nil {
 			return err
@@ -165,9 +169,15 @@ func (s *Store) seal(job *sealing) error {
 	}
 	s.files.Lock()
 	if job.seg.file != nil {
-		if err := job.seg.file.Truncate(job.seg.end - job.seg.base); err != nil {
+		err := job.seg.shorten()
+		var cut *CorruptError
+		if errors.As(err, &cut) { // what is missing is missing; the log goes on
+			s.options.Log.Error().Err(err).Msg("damage in the log")
+			err = nil
+		}
+		if err != nil {
 			s.files.Unlock()
-			return fmt.Errorf("cut %s to its length: %w", job.seg.name, err)
+			return err
 		}
 		job.seg.file.Close()
 		job.seg.file = nil
@@ -259,8 +269,5 @@ func (s *Store) sealOpen(seg *segment) error {
 	if err := s.writeIndex(seg); err != nil {
 		return err
 	}
-	if err := seg.file.Truncate(seg.end - seg.base); err != nil {
-		return fmt.Errorf("cut %s to its length: %w", seg.name, err)
-	}
-	return nil
+	return seg.shorten()
 }

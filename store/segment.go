@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type segment struct {
 	salt       salt
 	name       string
 	prewritten bool         // it was filled with zeros before it was used
+	ahead      *prepared    // what it was made of; nil if that was before the start
 	file       vfs.File     // nil when sealed
 	pins       atomic.Int32 // readers of the next three, or unmapped
 	mapping    vfs.Mapping
@@ -35,6 +37,7 @@ type segment struct {
 	judged     bool         // it is rewritten, or need not be; only for the rewriter
 	witness    goOn         // a queue that needs the segment as long as its minimum is below; only for retention
 	runs       *memIndex    // while there is no index; guarded by Store.mu
+	last       atomic.Int64 // log position of the last byte that is not zero; 0 if that is not known, see noteLast
 }
 
 func segmentName(dir string, base int64) string {
@@ -90,6 +93,54 @@ func openSegment(fsys vfs.FS, dir string, base int64, x salt) (*segment, error) 
 	}
 	seg.data = seg.mapping.Bytes()
 	return seg, nil
+}
+
+// checkUncut says whether the file of a segment that is not sealed is as long as it was made. Writing to a file that somebody else has cut
+// makes it longer again, with zeros in the place of what was there.
+func (g *segment) checkUncut() error {
+	size, err := g.file.Size()
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", g.name, err)
+	}
+	if want := g.limit - g.base; size < want {
+		return fmt.Errorf("%s was cut by somebody else: it has %d bytes of %d", g.name, size, want)
+	}
+	return nil
+}
+
+// shorten cuts the file of a full segment to what is in it. It does not make one longer that somebody else has cut.
+func (g *segment) shorten() error {
+	want := g.end - g.base
+	size, err := g.file.Size()
+	if err == nil && size < want {
+		return &CorruptError{File: g.name, Offset: size, Reason: fmt.Sprintf("it was cut by somebody else: it has %d bytes of %d", size, want)}
+	}
+	if err == nil {
+		err = g.file.Truncate(want)
+	}
+	if err != nil {
+		return fmt.Errorf("cut %s to its length: %w", g.name, err)
+	}
+	return nil
+}
+
+// noteLast finds the last byte that is not zero in a full segment, for seemsUncut.
+func (g *segment) noteLast() {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() {}) // whoever reads there finds out
+	for pos := g.end - 1; pos > g.base; pos-- {
+		if g.data[pos-g.base] != 0 {
+			g.last.Store(pos)
+			return
+		}
+	}
+}
+
+// seemsUncut is false for a segment that was sealed here and that somebody else has cut since within the page where it ends now: that does not
+// fault, what is gone reads as zeros. It costs hardly anything, so reads that do not compare checksums ask. It may fault.
+func (g *segment) seemsUncut() bool {
+	pos := g.last.Load()
+	return pos == 0 || pos < g.top() && g.data[pos-g.base] != 0
 }
 
 // top is the log position behind what can be read.
@@ -181,6 +232,9 @@ type prepared struct {
 	mu    sync.Mutex // held while zeros are written
 	taken bool       // guarded by mu
 
+	syncing sync.Mutex // held while zeros are synced; before mu
+	unsafe  error      // of that sync; guarded by syncing
+
 	prewritten bool // guarded by Store.mu
 }
 
@@ -214,7 +268,7 @@ func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment,
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, ahead: p, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {

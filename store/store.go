@@ -103,6 +103,7 @@ type Store struct {
 	next                   *prepared // guarded by mu, like the next four
 	prepareErr             error     // of the last try to make one
 	prepareTried           time.Time
+	noRoom                 error      // that puts are refused with since a segment could not be made, nil once one is there; guarded by mu
 	rolled                 *sealing   // a roll whose checkpoint is not taken yet
 	toSeal                 []*sealing // oldest first
 	preparedCount          atomic.Int64
@@ -156,7 +157,7 @@ type Stats struct {
 	FreeBytes         int64
 	TotalBytes        int64         // of the file system
 	DiskUsed          int           // per cent of the file system, as DiskLimits counts them
-	DiskFull          bool          // no messages are taken, see DiskLimits
+	DiskFull          error         // why no messages are taken, a *FullError or that no segment can be made; wraps ErrFull; nil if they are
 	Cleaned           int64         // messages that were removed before their time since the start, see DiskLimits
 	Rewritten         int64         // segments that were put into the order of their queues since the start
 	RewrittenBytes    int64         // written for that
@@ -170,7 +171,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
-		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(),
+		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom,
 		Rewritten: s.rewritten.Load(), RewrittenBytes: s.rewrittenBytes.Load(), RewriteTime: time.Duration(s.rewriteNanos.Load())}
 	s.mu.Unlock()
 	s.mapped.mu.Lock()
@@ -180,7 +181,10 @@ func (s *Store) Stats() Stats {
 	st.Queues = len(s.byID)
 	s.dirMu.RUnlock()
 	st.DiskUsed, _ = s.diskUsed()
-	st.DiskFull, st.Cleaned = s.diskFull.Load() != nil, s.cleaned.Load()
+	if full := s.diskFull.Load(); full != nil {
+		st.DiskFull = full
+	}
+	st.Cleaned = s.cleaned.Load()
 	st.FreeBytes, st.TotalBytes, _ = s.fs.Free(s.options.Dir)
 	return st
 }
@@ -302,6 +306,9 @@ func (s *Store) poisonLocked(cause error) error {
 	}
 	return s.failed
 }
+
+// uncertain is the error of an append that has reached the disk, or may have, before the log was poisoned.
+func uncertain(poisoned error) error { return fmt.Errorf("%w; %w", poisoned, ErrUncertain) }
 
 // segmentLocked is the segment that holds a position; nil if it is gone.
 func (s *Store) segmentLocked(pos int64) *segment { return findSegment(s.segments, pos) }

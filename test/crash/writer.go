@@ -109,11 +109,14 @@ func (w *writer) listen(conn *wire, free <-chan struct{}) map[int64]bool {
 	}
 }
 
-// outcome is the event of an answer. Only 503 says that nothing was stored.
+// uncertain is in the text of a 503 that does not say whether the message is stored.
+const uncertain = "a restart of the broker tells whether this is stored"
+
+// outcome is the event of an answer. Only 503 says that nothing was stored, if it does not say otherwise.
 func (w *writer) outcome(n int64, a answer) history.Event {
 	e := w.event(history.Info, n)
 	e.Status, e.Err = a.code, string(a.body)
-	if a.code == 503 {
+	if a.code == 503 && !strings.Contains(e.Err, uncertain) {
 		e.Type = history.Fail
 	}
 	if a.code != 200 {

@@ -42,6 +42,22 @@ func (b *Broker) Memory(t testing.TB) (resident, anonymous int64) {
 	return resident, anonymous
 }
 
+// Health is what the broker's health page says: whether it is ready, and if not, why.
+func (b *Broker) Health(t testing.TB) (ready bool, why string) {
+	t.Helper()
+	client := http.Client{Timeout: 30 * time.Second}
+	r, err := client.Get("http://" + b.HTTPAddr + "/readyz")
+	if err != nil {
+		t.Fatalf("health of the broker: %v", err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatalf("health of the broker: %v", err)
+	}
+	return r.StatusCode == http.StatusOK, strings.TrimSpace(string(text))
+}
+
 // Metric is the value of a metric as /metrics names it, labels included.
 func (b *Broker) Metric(t testing.TB, name string) float64 {
 	t.Helper()
