@@ -60,6 +60,9 @@ var (
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
 	descStuck        = desc("retention_stuck_partitions", "Partitions whose old messages could not be removed at the last try.")
 	descArchiveBad   = desc("archive_damaged_total", "Damaged places that an archive went around.")
+	descRewritten    = desc("rewritten_segments_total", "Segments of the log that were put into the order of their partitions.")
+	descRewriteBytes = desc("rewritten_bytes_total", "Bytes written for that.")
+	descRewriteTime  = desc("rewrite_seconds_total", "Time spent on that, without what was waited to be slow enough.")
 	descReload       = desc("config_reload_success", "1 if the last reload of the configuration was taken, 0 if the file had a mistake.")
 	descReloadTime   = desc("config_reload_success_timestamp_seconds", "When a configuration was last taken, that of the start included.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
@@ -173,6 +176,9 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 	out <- gauge(descTorn, float64(st.TornBytes))
 	out <- gauge(descStuck, float64(st.RetentionStuck))
 	out <- counter(descArchiveBad, st.ArchivedDamaged)
+	out <- counter(descRewritten, st.Rewritten)
+	out <- counter(descRewriteBytes, st.RewrittenBytes)
+	out <- prometheus.MustNewConstMetric(descRewriteTime, prometheus.CounterValue, st.RewriteTime.Seconds())
 	out <- gauge(descPoisoned, truth(st.Failed != nil))
 }
 

@@ -137,12 +137,10 @@ func (q *Queue) rawRun(offset int64) (e entry, raw []byte) {
 		return e, nil
 	}
 	e = f.runs.at(f.n)
-	g := findSegment(f.segments, e.pos)
-	if g == nil || q.store.pin(g, false) != nil {
+	if f.pinSegment(q.store, e.pos, false) != nil {
 		return e, nil
 	}
-	defer g.unpin()
-	return e, bytes.Clone(g.records(e.pos-frameHeader, frameHeader+int64(e.bytes)))
+	return e, bytes.Clone(f.segment.records(e.pos-frameHeader, frameHeader+int64(e.bytes)))
 }
 
 // wholeRecords is how many bytes of b are whole stored records.

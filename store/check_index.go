@@ -15,7 +15,7 @@ func (c *checker) findIndex(g *segment, err error, built indexBuilder) {
 	case isNotExist(err):
 		f.Reason = "missing"
 	}
-	data := built.encode(g.base, c.salt)
+	data := built.encode(g.base, g.clustered, c.salt)
 	f.fix = func() error { return c.replace(f.File, data) }
 	c.find(f)
 }
@@ -82,6 +82,14 @@ func (c *checker) compareIndex(g *segment, x *sealedIndex, built indexBuilder) s
 		return differs
 	}
 	return ""
+}
+
+// staleIndex reports an index of the order that the segment had before it was rewritten: a crash was between the two renames.
+func (c *checker) staleIndex(g *segment, reason string, built indexBuilder) {
+	f := Finding{Severity: SeverityNote, Area: AreaIndex, File: indexName(g.name), Reason: reason, Action: "as a crash leaves it; it is made again when it is first read"}
+	data := built.encode(g.base, g.clustered, c.salt)
+	f.fix = func() error { return c.replace(f.File, data) }
+	c.find(f)
 }
 
 // publishedHere says whether a run is a sound hidden frame of this segment, so that a damaged frame may have published it.

@@ -24,6 +24,7 @@ func (c *checker) checkLog() error {
 		if err != nil {
 			return err
 		}
+		g.findOrder()
 		c.tail = append(c.tail, g)
 	}
 	c.findDrops(start)
@@ -112,10 +113,16 @@ func (c *checker) checkSealed(base, next int64) error {
 		return err
 	}
 	defer g.close()
+	g.findOrder()
+	var stale error
 	x, indexErr := openIndex(c.FS, indexName(g.name), base, c.salt)
 	if indexErr == nil {
 		defer x.mapping.Unmap()
 		indexErr = x.check()
+	}
+	if indexErr == nil {
+		stale = x.fits(g)
+		indexErr = stale
 	}
 	if indexErr != nil {
 		x = nil
@@ -148,6 +155,8 @@ func (c *checker) checkSealed(base, next int64) error {
 		if reason := c.compareIndex(g, x, built); reason != "" {
 			c.findIndex(g, &CorruptError{Reason: reason}, built)
 		}
+	case stale != nil:
+		c.staleIndex(g, stale.Error(), built)
 	case isNotExist(indexErr) && c.blind: // it may be one that was not sealed
 	default:
 		c.findIndex(g, indexErr, built)
@@ -251,7 +260,7 @@ func (c *checker) frame(g *segment, h header, body []byte) {
 
 // order reports a sound frame that should not be where it is. Nothing is done about it: it was written so.
 func (c *checker) order(g *segment, h header, reason string) {
-	c.find(Finding{Severity: SeverityDamage, Area: AreaOrder, File: g.name, Offset: h.pos - g.base, Bytes: int64(h.size), Reason: reason,
+	c.find(Finding{Severity: SeverityDamage, Area: AreaOrder, File: g.name, Offset: h.place - g.base, Bytes: int64(h.size), Reason: reason,
 		Action: "left as it is. Restore the directory from a replica or a backup"})
 }
 
@@ -268,7 +277,7 @@ func (c *checker) records(g *segment, h header, body []byte) {
 			reason = "a message that goes beyond its frame"
 		}
 		if reason != "" {
-			c.find(Finding{Severity: SeverityDamage, Area: AreaRecord, File: g.name, Offset: h.pos - g.base + frameHeader + int64(at), Bytes: int64(size),
+			c.find(Finding{Severity: SeverityDamage, Area: AreaRecord, File: g.name, Offset: h.place - g.base + frameHeader + int64(at), Bytes: int64(size),
 				Reason: fmt.Sprintf("%s (message %d of its frame)", reason, count), Action: "left as it is: clients see the checksum that does not match"})
 		}
 		if size == 0 {
@@ -344,7 +353,7 @@ func (c *checker) guess(g *segment, r region) (h header, ok bool) {
 	b := g.bytes(r.from)[:r.to-r.from]
 	h = readHeader(b)
 	end, known := c.ends[h.queue]
-	if h.pos != r.from || h.kind != kindMessage || h.version != formatVersion || align(int64(h.size)) != r.to-r.from || !known || h.logical != end {
+	if !g.owns(h.pos, r.from) || h.kind != kindMessage || h.version != formatVersion || align(int64(h.size)) != r.to-r.from || !known || h.logical != end {
 		return h, false
 	}
 	body, count := b[frameHeader:h.size], 0

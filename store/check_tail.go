@@ -62,6 +62,10 @@ func (c *checker) checkTail(start int64) {
 		if !last {
 			next = c.tail[i+1].base
 		}
+		if g.clustered {
+			c.clusteredTail(g, next)
+			continue
+		}
 		full := false
 		c.at = walkFrames(g, next, func(h header, body []byte) {
 			if c.torn >= 0 {
@@ -112,6 +116,31 @@ func (c *checker) addFill(finding int, f *fill) {
 	c.fills = append(c.fills, f)
 	c.report.Findings[finding].fix = func() error { return c.fill(f) }
 	c.report.Findings[finding].Fixable = true
+}
+
+// clusteredTail reads a segment that is in the order of its queues although a start has to replay it: both checkpoints are gone. A start puts
+// it back into the order of the log; so does a repair, which it needs if something in it is damaged.
+func (c *checker) clusteredTail(g *segment, next int64) {
+	frames := map[int64]int64{} // places by position
+	back := func() error {
+		if err := c.keep(g.name); err != nil {
+			return err
+		}
+		return restoreOrder(c.FS, c.Dir, g.base, c.salt, func(region) error { return nil })
+	}
+	walkFrames(g, next, func(h header, _ []byte) { frames[h.pos] = h.place }, func(r region) {
+		c.damage = c.find(Finding{Severity: SeverityDamage, Area: AreaFrame, File: g.name, Offset: r.from - g.base, Bytes: r.to - r.from, Reason: r.reason,
+			Action: "put the segment back into the order of the log, which is read from its beginning. Then check and repair again", fix: back})
+		c.spans = append(c.spans, span{r.from, r.to, c.damage})
+	})
+	c.find(Finding{Severity: SeverityNote, Area: AreaSegment, File: g.name, Reason: "it is in the order of its queues, and has to be read in that of the log",
+		Action: "the next start puts it back into that order"})
+	for _, pos := range slices.Sorted(maps.Keys(frames)) {
+		if h, body, reason := g.frame(frames[pos], next); reason == "" {
+			c.frame(g, h, body)
+		}
+	}
+	c.at = next
 }
 
 // damagedTail judges a bad place behind the checkpoint: a torn end, or damage. See Store.broken, whose rule it is.

@@ -104,6 +104,7 @@ func runCrash(t *testing.T, seed uint64, points *crashPoints) {
 		o.BootID = fmt.Sprint("boot-", boot)
 		o.LogSegmentSize = 8 << 10
 		o.MaxUnflushed = 16 << 10
+		o.HotBytes = 4 << 10
 		s, err := Open(o)
 		if err != nil {
 			t.Errorf("seed %d, boot %d: open: %v", seed, boot, err)
@@ -174,7 +175,15 @@ func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rule
 		return
 	}
 	key := fmt.Sprintf("%s-%d", q.topic, q.partition)
-	switch rng.IntN(12) {
+	switch rng.IntN(13) {
+	case 11:
+		if g := s.nextRewrite(); g != nil {
+			err := s.rewriteSegment(g, func(int64) bool { return true })
+			g.judged = err == nil || errors.Is(err, errNotWorth)
+			if !g.judged {
+				t.Errorf("rewrite %s: %v", g.name, err)
+			}
+		}
 	case 10:
 		if rules.Retention.MaxBytes == 0 {
 			return

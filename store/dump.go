@@ -63,7 +63,8 @@ type DumpedRun struct {
 	Messages  uint32         `json:"messages,omitempty"`
 }
 
-// Dump calls fn for each frame of the log in turn, and for each damaged place. It takes the directory's lock, and changes nothing.
+// Dump calls fn for each frame of the log in turn, and for each damaged place. In a segment that was rewritten in the order of its queues
+// that is their order. It takes the directory's lock, and changes nothing.
 // The first error of fn ends it.
 func Dump(o DumpOptions, fn func(DumpedFrame) error) error {
 	store := Options{FS: o.FS, Dir: o.Dir}
@@ -127,6 +128,7 @@ func (d *dumper) segment(base, end int64) error {
 		return err
 	}
 	defer g.close()
+	g.findOrder()
 	var failed error
 	emit := func(f DumpedFrame) {
 		if failed == nil && f.Position+f.Size > d.From && f.Position < d.To {
@@ -172,7 +174,7 @@ func (d *dumper) wantsQueue(topic protocol.Topic, partition int32) bool {
 }
 
 func (d *dumper) frame(g *segment, h header, body []byte) DumpedFrame {
-	f := DumpedFrame{File: g.name, Offset: h.pos - g.base, Position: h.pos, Size: int64(h.size), Kind: h.kind.String(), Epoch: h.epoch,
+	f := DumpedFrame{File: g.name, Offset: h.place - g.base, Position: h.pos, Size: int64(h.size), Kind: h.kind.String(), Epoch: h.epoch,
 		Flushed: h.flushed(), Time: time.UnixMilli(h.time).UTC(), Queue: h.queue, Logical: h.logical}
 	switch h.kind {
 	case kindMessage:

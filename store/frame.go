@@ -79,6 +79,8 @@ type header struct {
 	pos     int64  // where the frame begins in the log: a frame found elsewhere is not one
 	logical int64  // first logical offset of a run; see the kinds
 	time    int64  // unix milliseconds
+
+	place int64 // where it was found, as pos; it differs in a segment that is clustered
 }
 
 func align(n int64) int64 { return (n + frameAlign - 1) &^ (frameAlign - 1) }
@@ -111,6 +113,11 @@ func readHeader(b []byte) header {
 // frameAt reads the frame that begins at position pos, where b is the log from pos on to the end of the segment.
 // reason is "" if it is sound, "end" if there is none (size 0), else what is wrong with it. body is a view.
 func frameAt(b []byte, pos int64, x salt) (h header, body []byte, reason string) {
+	return frameOf(b, pos, pos, pos+1, x)
+}
+
+// frameOf is frameAt for a frame at place that may come from a position between from and to.
+func frameOf(b []byte, place, from, to int64, x salt) (h header, body []byte, reason string) {
 	if len(b) < 4 || le.Uint32(b) == 0 {
 		if len(b) >= frameHeader && !allZero(b[:frameHeader]) {
 			return h, nil, "a frame without a size"
@@ -121,10 +128,11 @@ func frameAt(b []byte, pos int64, x salt) (h header, body []byte, reason string)
 		return h, nil, "a header that goes beyond the segment"
 	}
 	h = readHeader(b)
+	h.place = place
 	switch {
 	case h.size < frameHeader || int64(h.size) > int64(len(b)):
 		return h, nil, "a frame size that goes beyond the segment"
-	case h.pos != pos:
+	case h.pos < from || h.pos >= to:
 		return h, nil, "a frame that belongs to another position"
 	case h.crc != frameCRC(b[:h.size], x) && !fault.Mutant("accept_a_wrong_crc"):
 		return h, nil, "a checksum that does not match"

@@ -19,7 +19,7 @@ import (
 // entry says where a run lies: the index of a queue is a list of them, ascending by logical offset.
 type entry struct {
 	logical int64 // offset of the first record
-	pos     int64 // log position of the first record
+	pos     int64 // log position of the first record; in a clustered segment, its place: as if the log were in the order of the file
 	time    int64 // unix milliseconds of the append
 	bytes   uint32
 	count   uint32
@@ -27,6 +27,7 @@ type entry struct {
 
 const (
 	indexMagic     = "MQIDX\x00\x00\x01"
+	clusteredMagic = "MQIDX\x00\x00\x02" // of a clustered segment: positions are places
 	indexHeader    = 32
 	indexDirRecord = 16
 	entrySize      = 32
@@ -37,13 +38,18 @@ type sealedIndex struct {
 	file    string
 	mapping vfs.Mapping
 	queues  int
-	dir     []byte // queue id u32, number of runs u32, number of the first u32, reserved u32; ascending by queue id
+	dir     []byte // queue id u32, number of runs u32, number of the first u32, checksum of the runs u32; ascending by queue id
 	entries []byte
+
+	clustered bool
 
 	old *sealedIndex // that this one has replaced, and that somebody may be reading
 
-	verify  sync.Once // the entries are checked when they are first used
+	verify  sync.Once // all entries, for those who read all
 	damaged atomic.Pointer[CorruptError]
+
+	lazy     sync.Once
+	verified []atomic.Uint32 // a bit a queue: its runs are what was written. Looked at when they are first used
 }
 
 // unmap drops the mapping. Nobody may be reading.
@@ -112,16 +118,16 @@ func (x *sealedIndex) lookup(queue uint32) (r runs, err error) {
 		if i == x.queues || le.Uint32(x.dir[i*indexDirRecord:]) != queue {
 			return nil
 		}
-		if err := x.check(); err != nil {
-			return err
-		}
 		r = x.runsAt(i)
 		if want := le.Uint32(x.dir[i*indexDirRecord+4:]); r.len() != int(want) { // it was right when the file was opened
 			return &CorruptError{File: x.file, Offset: indexHeader + int64(i)*indexDirRecord, Reason: "the directory does not fit the entries"}
 		}
-		return nil
+		return x.checkQueue(i, r)
 	})
-	return r, err
+	if err != nil {
+		return runs{}, err
+	}
+	return r, nil
 }
 
 // look has do look at the runs of a queue, none if it has none there. After an error it may have done so in part.
@@ -177,10 +183,31 @@ func (x *sealedIndex) unreadable() error {
 	return x.damaged.Load()
 }
 
+// checkQueue says whether the runs of the i-th queue of the directory are what was written. It reads them once, and nothing else of the file.
+func (x *sealedIndex) checkQueue(i int, r runs) error {
+	if bad := x.damaged.Load(); bad != nil {
+		return bad
+	}
+	x.lazy.Do(func() { x.verified = make([]atomic.Uint32, (x.queues+31)/32) })
+	bit := uint32(1) << (i % 32)
+	if x.verified[i/32].Load()&bit != 0 {
+		return nil
+	}
+	at := indexHeader + int64(len(x.dir)) + int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize
+	x.mapping.Advise(at, int64(len(r.raw)))
+	if crc32.Checksum(r.raw, castagnoli) != le.Uint32(x.dir[i*indexDirRecord+12:]) {
+		x.damaged.CompareAndSwap(nil, &CorruptError{File: x.file, Offset: at, Reason: "the entries of a queue do not match their checksum"})
+		return x.damaged.Load()
+	}
+	x.verified[i/32].Or(bit)
+	return nil
+}
+
 // check says whether the entries are what was written. It reads them once.
 func (x *sealedIndex) check() error {
 	x.verify.Do(func() {
-		_ = x.guarded(func() error { // what it finds is kept in damaged
+		x.mapping.Advise(0, int64(len(x.mapping.Bytes()))) // all of it is read now, in one go
+		_ = x.guarded(func() error {                       // what it finds is kept in damaged
 			if crc32.Checksum(x.entries, castagnoli) != le.Uint32(x.mapping.Bytes()[24:]) {
 				x.damaged.Store(&CorruptError{File: x.file, Offset: indexHeader + int64(len(x.dir)), Reason: "the entries do not match their checksum"})
 			}
@@ -216,7 +243,7 @@ type queueRuns struct {
 	runs  []entry
 }
 
-func encodeIndex(base int64, list []queueRuns, with salt) []byte {
+func encodeIndex(base int64, list []queueRuns, clustered bool, with salt) []byte {
 	slices.SortFunc(list, func(a, b queueRuns) int { return int(int64(a.queue) - int64(b.queue)) })
 	total := 0
 	for _, q := range list {
@@ -224,6 +251,9 @@ func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 	}
 	b := make([]byte, indexHeader, indexHeader+len(list)*indexDirRecord+total*entrySize)
 	copy(b, indexMagic)
+	if clustered {
+		copy(b, clusteredMagic)
+	}
 	le.PutUint64(b[8:], uint64(base))
 	le.PutUint32(b[16:], uint32(len(list)))
 	le.PutUint32(b[20:], uint32(total))
@@ -232,7 +262,13 @@ func encodeIndex(base int64, list []queueRuns, with salt) []byte {
 		b = le.AppendUint32(b, q.queue)
 		b = le.AppendUint32(b, uint32(len(q.runs)))
 		b = le.AppendUint32(b, uint32(first))
-		b = le.AppendUint32(b, 0)
+		sum := uint32(0)
+		for _, e := range q.runs {
+			var record [entrySize]byte
+			putEntry(record[:], e)
+			sum = crc32.Update(sum, castagnoli, record[:])
+		}
+		b = le.AppendUint32(b, sum)
 		first += len(q.runs)
 	}
 	dirEnd := len(b)
@@ -271,6 +307,10 @@ func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, e
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
 	}
+	m.Advise(0, firstRead)
+	if dirEnd := indexHeader + int64(le.Uint32(m.Bytes()[16:]))*indexDirRecord; dirEnd > firstRead {
+		m.Advise(firstRead, min(dirEnd, size)-firstRead)
+	}
 	x, err := parseIndex(name, m, base, with)
 	if err != nil {
 		m.Unmap()
@@ -287,14 +327,15 @@ func parseIndex(name string, m vfs.Mapping, base int64, with salt) (x *sealedInd
 	queues, total := int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
 	dirEnd := indexHeader + queues*indexDirRecord
 	switch {
-	case string(b[:8]) != indexMagic || int64(le.Uint64(b[8:])) != base:
+	case string(b[:8]) != indexMagic && string(b[:8]) != clusteredMagic || int64(le.Uint64(b[8:])) != base:
 		return bad("not the index of this segment")
 	case dirEnd+total*entrySize != len(b):
 		return bad("a size that does not fit its contents")
 	case dirCRC(b, dirEnd, with) != le.Uint32(b[28:]):
 		return bad("the directory does not match its checksum")
 	}
-	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:]}, nil
+	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:],
+		clustered: string(b[:8]) == clusteredMagic}, nil
 }
 
 // writeFile puts a whole file in place: written beside it, synced, renamed, the directory synced.

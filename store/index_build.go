@@ -22,25 +22,36 @@ func (x indexBuilder) add(h header, body []byte) {
 }
 
 func runOf(h header, body []byte) entry {
-	return entry{logical: h.logical, pos: h.pos + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)}
+	return entry{logical: h.logical, pos: h.place + frameHeader, time: h.time, bytes: uint32(len(body)), count: uint32(h.count)}
 }
 
-func (x indexBuilder) encode(base int64, with salt) []byte {
+func (x indexBuilder) encode(base int64, clustered bool, with salt) []byte {
 	list := make([]queueRuns, 0, len(x))
 	for q, r := range x {
 		list = append(list, queueRuns{queue: q, runs: r})
 	}
-	return encodeIndex(base, list, with)
+	return encodeIndex(base, list, clustered, with)
 }
 
 // openOrRebuildIndex maps the index file of a sealed segment that is mapped.
 func (s *Store) openOrRebuildIndex(seg *segment) (*sealedIndex, error) {
 	index, err := openIndex(s.fs, indexName(seg.name), seg.base, s.salt)
 	if err == nil {
-		return index, nil
+		if err = index.fits(seg); err == nil {
+			return index, nil
+		}
+		index.unmap()
 	}
 	s.options.Log.Warn().Err(err).Str("segment", seg.name).Msg("the index cannot be used; rebuilding it from the segment")
 	return s.rebuildIndex(seg)
+}
+
+// fits says whether the index is of the order that the segment is in. A crash between the two renames of a rewrite leaves one that is not.
+func (x *sealedIndex) fits(g *segment) error {
+	if x.clustered != g.clustered {
+		return &CorruptError{File: x.file, Reason: "it is from before the segment was rewritten in another order"}
+	}
+	return nil
 }
 
 // rebuildIndex makes the index of a sealed segment again, from its frames. Those that are damaged are left out, and logged: a read of
@@ -51,7 +62,7 @@ func (s *Store) rebuildIndex(seg *segment) (*sealedIndex, error) {
 		s.options.Log.Error().Str("segment", seg.name).Int64("at", r.from-seg.base).Int64("bytes", r.to-r.from).Str("reason", r.reason).
 			Msg("the segment is damaged: what lies here cannot be read. See `metaq check`")
 	})
-	name, data := indexName(seg.name), built.encode(seg.base, s.salt)
+	name, data := indexName(seg.name), built.encode(seg.base, seg.clustered, s.salt)
 	if s.options.ReadOnly {
 		return parseIndex(name, memory(data), seg.base, s.salt)
 	}
@@ -89,6 +100,8 @@ type memory []byte
 
 var _ vfs.Mapping = memory(nil)
 
-func (m memory) Bytes() []byte       { return m }
-func (m memory) Advise(int64, int64) {}
-func (m memory) Unmap() error        { return nil }
+func (m memory) Bytes() []byte         { return m }
+func (m memory) Advise(int64, int64)   {}
+func (m memory) Prefetch(int64, int64) {}
+func (m memory) Cached() int64         { return int64(len(m)) }
+func (m memory) Unmap() error          { return nil }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,6 +16,9 @@ const unmapped = -1
 
 // errRemoved is what pinning a segment gives that retention has removed: nobody needs anything that was in it.
 var errRemoved = errors.New("the segment was removed")
+
+// errRewritten is what a read gives that has found its place in the memory of a segment which was sealed and rewritten since. It is repeated.
+var errRewritten = errors.New("the segment was rewritten")
 
 // mappings are the sealed segments that are mapped. Who reads one pins it; one that nobody has pinned may lose its mappings.
 //
@@ -75,12 +79,13 @@ func (s *Store) mapSealed(g *segment) (pinned bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	fresh.findOrder()
 	index, err := s.openOrRebuildIndex(fresh)
 	if err != nil {
 		fresh.close()
 		return false, err
 	}
-	g.mapping, g.data = fresh.mapping, fresh.data
+	g.mapping, g.data, g.clustered = fresh.mapping, fresh.data, fresh.clustered
 	s.mu.Lock()
 	g.index = index
 	s.mu.Unlock()
@@ -114,6 +119,13 @@ func (m *mappings) addLocked(s *Store, g *segment) {
 	}
 }
 
+// dropLocked forgets a segment.
+func (m *mappings) dropLocked(g *segment) {
+	if i := slices.Index(m.list, g); i >= 0 {
+		m.removeLocked(i)
+	}
+}
+
 func (m *mappings) removeLocked(i int) {
 	last := len(m.list) - 1
 	m.list[i], m.list[last] = m.list[last], nil
@@ -140,12 +152,7 @@ func (s *Store) unmap(g *segment) bool {
 // unmapRemoved drops the mappings of a segment whose files are gone, for only then is its room on the disk free. It waits for its readers.
 func (s *Store) unmapRemoved(g *segment) {
 	s.mapped.mu.Lock()
-	for i, other := range s.mapped.list {
-		if other == g {
-			s.mapped.removeLocked(i)
-			break
-		}
-	}
+	s.mapped.dropLocked(g)
 	s.mapped.mu.Unlock()
 	if s.unmap(g) {
 		return

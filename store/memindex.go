@@ -14,7 +14,7 @@ import (
 // searched in few steps. Everything lies outside of the heap, see arena.
 type memIndex struct {
 	slots  arena // by queue id - 1: 1 + the number of the queue's list, 0 for none
-	lists  arena // number of runs u32, first block u32, last block u32, 0 u32
+	lists  arena // number of runs u32, first block u32, last block u32, checksum u32, once it is written
 	blocks arena // first run in cells u32, which run of its list that is u32, block before u32, block behind u32
 	cells  arena // runs as in an index file
 	runs   int
@@ -173,12 +173,16 @@ func (x *memIndex) write(w io.WriterAt, base int64, with salt) error {
 	dirEnd := int64(indexHeader) + int64(queues)*indexDirRecord
 	out := &indexWriter{w: w, at: dirEnd, buf: make([]byte, 0, indexBuffer)}
 	x.eachList(func(_ uint32, list []byte) {
+		sum := uint32(0)
 		for id, left := le.Uint32(list[4:]), le.Uint32(list); left > 0; {
 			b := x.blocks.at(id)
 			n := min(blockRuns(le.Uint32(b[4:])), left)
-			out.write(x.cells.from(le.Uint32(b), int(n)))
+			cells := x.cells.from(le.Uint32(b), int(n))
+			sum = crc32.Update(sum, castagnoli, cells)
+			out.write(cells)
 			id, left = le.Uint32(b[12:]), left-n
 		}
+		le.PutUint32(list[12:], sum)
 	})
 	out.flush()
 	header := make([]byte, indexHeader)
@@ -194,6 +198,7 @@ func (x *memIndex) write(w io.WriterAt, base int64, with salt) error {
 		le.PutUint32(record[:], queue)
 		le.PutUint32(record[4:], le.Uint32(list))
 		le.PutUint32(record[8:], first)
+		le.PutUint32(record[12:], le.Uint32(list[12:]))
 		first += le.Uint32(list)
 		out.write(record[:])
 	})

@@ -42,7 +42,7 @@ func TestMemIndex_IsTheIndexFile(t *testing.T) {
 		if err := x.write(&file, 4096, salt(7)); err != nil {
 			t.Fatal(err)
 		}
-		if want := indexBuilder(lists).encode(4096, salt(7)); !bytes.Equal(file.b, want) {
+		if want := indexBuilder(lists).encode(4096, false, salt(7)); !bytes.Equal(file.b, want) {
 			t.Fatalf("%d runs: the file of %d bytes is not the one that is made from the frames, of %d bytes", size, len(file.b), len(want))
 		}
 		x.reset()

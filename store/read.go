@@ -50,6 +50,14 @@ func (f *found) unpin() {
 // a gap or inside a record; ErrEnd; ErrCold if hot is set and the bytes may have to come from disk; *CorruptError. With hot unset it may block.
 // After an error use was not called, or did not return because the bytes could not be read: the file was cut by somebody else, or the disk fails.
 func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
+	for {
+		if kept, err = q.gather(parts, offset, max, limit, hot, use); !errors.Is(err, errRewritten) {
+			return kept, err
+		}
+	}
+}
+
+func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
 	var f found
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
@@ -77,7 +85,7 @@ func (f *found) read(q *Queue, parts [][]byte, offset int64, max, limit int, hot
 	if err := q.find(f, offset, hot); err != nil {
 		return kept, err
 	}
-	if kept, err = f.gather(q.store, parts[:0], offset, max, limit, hot); err != nil {
+	if kept, err = f.gather(q, parts[:0], offset, max, limit, hot); err != nil {
 		return kept, q.gone(offset, err)
 	}
 	f.using = true
@@ -342,8 +350,8 @@ func (q *Queue) sealedRuns(g *segment, hot bool, look func(*runs)) (err error) {
 
 // gather appends the views of an answer, of f.size bytes. They lie in one segment, which stays pinned. It may fault, and then f.size bytes from
 // the offset on are sound.
-func (f *found) gather(s *Store, parts [][]byte, offset int64, max, limit int, hot bool) (_ [][]byte, err error) {
-	budget := min(max, limit)
+func (f *found) gather(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool) (_ [][]byte, err error) {
+	s, budget := q.store, min(max, limit)
 	for i := f.n; i < f.runs.len() && f.size < budget; i++ {
 		e := f.runs.at(i)
 		if e.logical >= f.end || (i > f.n && e.logical != offset) {
@@ -360,7 +368,7 @@ func (f *found) gather(s *Store, parts [][]byte, offset int64, max, limit int, h
 				return parts, ErrCold
 			}
 			if !hot && f.segment.mapping != nil {
-				f.segment.mapping.Advise(e.pos-f.segment.base, int64(min(budget, maxAdvise)))
+				q.bring(f, int64(min(budget, maxAdvise)))
 			}
 		} else if hot && e.pos < f.floor || e.pos < f.segment.base || e.pos >= f.segment.limit {
 			break
@@ -403,10 +411,13 @@ func (f *found) pinSegment(s *Store, pos int64, hot bool) error {
 		return err
 	}
 	f.segment = seg
+	if f.inMemory != nil && seg.clustered {
+		return errRewritten
+	}
 	return nil
 }
 
-// maxAdvise bounds the read-ahead of one cold read, in bytes.
+// maxAdvise bounds what one cold read brings into memory for its answer, in bytes.
 const maxAdvise = 4 << 20
 
 // recordAt finds the record that begins at offset in a run that begins at logical, and its size. An offset inside a record is moved to its start.

@@ -57,6 +57,10 @@ func Open(o Options) (*Store, error) {
 		go s.sealer()
 		go s.janitor()
 		go s.noter()
+		if o.RewriteRate > 0 {
+			s.workersOff.Add(1)
+			go s.rewriter()
+		}
 		go s.watchDisk()
 		s.signal(s.prepareC)
 	}
@@ -123,6 +127,7 @@ func (s *Store) load() error {
 		c = &checkpoint{offsets: map[string]int64{}, hidden: map[int64]*hiddenGroup{}, bootID: s.options.BootID}
 	} else {
 		s.restore(c)
+		s.checkpointedNext = c.pos
 	}
 	tail, err := s.openSegments(c, bases, indexed)
 	if err != nil {
@@ -187,7 +192,7 @@ func (s *Store) restore(c *checkpoint) {
 func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]bool) (tail []*segment, err error) {
 	for i, base := range bases {
 		if base >= c.pos {
-			seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
+			seg, err := s.openTail(base)
 			if err != nil {
 				return nil, err
 			}
@@ -209,6 +214,28 @@ func (s *Store) openSegments(c *checkpoint, bases []int64, indexed map[int64]boo
 		}
 	}
 	return tail, nil
+}
+
+// openTail opens a segment that is replayed. That is one in the order of the log, unless both checkpoints are gone.
+func (s *Store) openTail(base int64) (*segment, error) {
+	seg, err := openSegment(s.fs, s.options.Dir, base, s.salt)
+	if err != nil {
+		return nil, err
+	}
+	if seg.findOrder(); !seg.clustered {
+		return seg, nil
+	}
+	seg.close()
+	if s.options.ReadOnly {
+		return nil, &CorruptError{File: seg.name, Reason: "both checkpoints are gone, and the segment is in the order of its queues. A start that may write puts it back"}
+	}
+	if err := restoreOrder(s.fs, s.options.Dir, base, s.salt, func(r region) error {
+		return &CorruptError{File: seg.name, Offset: r.from - seg.base, Reason: r.reason + ". Nothing was changed. Restore the file, or see `metaq check --repair`"}
+	}); err != nil {
+		return nil, err
+	}
+	s.options.Log.Warn().Str("segment", seg.name).Msg("both checkpoints are gone: the segment was put back into the order of the log, to be read")
+	return openSegment(s.fs, s.options.Dir, base, s.salt)
 }
 
 // replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage.

@@ -73,7 +73,7 @@ func (v ballot) count(g *segment) {
 			return
 		}
 		h := readHeader(b)
-		if h.pos != pos || h.size < frameHeader || int64(h.size) > int64(len(b)) {
+		if h.pos < g.base || h.pos >= g.limit || h.size < frameHeader || int64(h.size) > int64(len(b)) {
 			return
 		}
 		v[salt(h.crc^crc32.Checksum(b[8:h.size], castagnoli))]++

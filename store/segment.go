@@ -29,10 +29,12 @@ type segment struct {
 	pins       atomic.Int32 // readers of the next three, or unmapped
 	mapping    vfs.Mapping
 	data       []byte       // the bytes of the mapping
+	clustered  bool         // its frames lie in the order of their queues, see rewrite.go; known while it is mapped
 	index      *sealedIndex // nil until sealed; guarded by Store.mu
 	sealed     bool         // it has an index file; guarded by Store.mu
 	removed    bool         // retention removes its files, or has; guarded by mappings.mu
 	used       atomic.Bool  // read since somebody looked for mappings to drop
+	judged     bool         // it is rewritten, or need not be; only for the rewriter
 	witness    goOn         // a queue that needs the segment as long as its minimum is below; only for retention
 	runs       *memIndex    // while there is no index; guarded by Store.mu
 	last       atomic.Int64 // log position of the last byte that is not zero; 0 if that is not known, see noteLast
@@ -146,7 +148,7 @@ func (g *segment) top() int64 { return min(g.limit, g.base+int64(len(g.data))) }
 
 // whole is the segment with the length that its file has; pinned, as long as the original is.
 func (g *segment) whole() *segment {
-	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data}
+	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data, clustered: g.clustered}
 }
 
 // bytes is the mapping from a log position on.
@@ -173,7 +175,7 @@ func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 	}
 	b := g.bytes(at)
 	if sum {
-		switch _, _, reason := frameAt(b, at, g.salt); reason {
+		switch _, _, reason := g.frameIn(b, at); reason {
 		case "":
 		case "end":
 			return "there is nothing where a message should be"
@@ -182,10 +184,23 @@ func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 		}
 	}
 	k := kind(b[8])
-	if int64(le.Uint64(b[24:])) != at || le.Uint32(b) != frameHeader+e.bytes || le.Uint32(b[16:]) != queue || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
+	if !g.owns(int64(le.Uint64(b[24:])), at) || le.Uint32(b) != frameHeader+e.bytes || le.Uint32(b[16:]) != queue || k != kindHidden && (k != kindMessage || int64(le.Uint64(b[32:])) != e.logical) {
 		return "the frame is not the one that the index means"
 	}
 	return ""
+}
+
+// owns says whether a frame that says that it is from a position may lie at a place.
+func (g *segment) owns(pos, place int64) bool {
+	return pos == place || g.clustered && pos >= g.base && pos < g.limit
+}
+
+// frameIn reads the frame at a place, where b is the segment from there on.
+func (g *segment) frameIn(b []byte, place int64) (h header, body []byte, reason string) {
+	if g.clustered {
+		return frameOf(b, place, g.base, g.limit, g.salt)
+	}
+	return frameAt(b, place, g.salt)
 }
 
 // close drops the mappings. Nobody may be reading.

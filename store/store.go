@@ -40,6 +40,7 @@ type Options struct {
 	LogSegmentSize int64 // bytes of a segment of the log; default 128 MiB
 	Prewrite       bool  // fill the next segment with zeros before it is needed, see prewrite.go
 	MaxUnflushed   int64 // bytes that may be acknowledged before they are flushed; default 256 MiB
+	RewriteRate    int64 // bytes a second, read and written, to put sealed segments into the order of their queues; 0: never
 	HotBytes       int64 // how far behind the end a read counts as in memory; default 256 MiB
 	Rules          func(protocol.Topic) Rules
 	DiskLimits     DiskLimits
@@ -127,13 +128,15 @@ type Store struct {
 	cleaned    atomic.Int64              // messages, see Stats
 
 	flushCount, flushNanos atomic.Int64
-	checkpointSound        bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
-	tornBytes              int64
-	opened                 time.Time
-	stamps, ages           steadyClock // of frames and of retention; guarded by mu
-	stuck                  int         // queues whose old messages cannot be removed; guarded by mu
-	archivedDamaged        atomic.Int64
-	recovery               time.Duration
+
+	rewritten, rewrittenBytes, rewriteNanos atomic.Int64
+	checkpointSound                         bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
+	tornBytes                               int64
+	opened                                  time.Time
+	stamps, ages                            steadyClock // of frames and of retention; guarded by mu
+	stuck                                   int         // queues whose old messages cannot be removed; guarded by mu
+	archivedDamaged                         atomic.Int64
+	recovery                                time.Duration
 }
 
 // Position is a place in the log. 0 counts as acknowledged always.
@@ -152,12 +155,15 @@ type Stats struct {
 	Recovery          time.Duration // how long the start took
 	Failed            error         // why the log takes no more writes, nil if it does
 	FreeBytes         int64
-	TotalBytes        int64 // of the file system
-	DiskUsed          int   // per cent of the file system, as DiskLimits counts them
-	DiskFull          error // why no messages are taken, a *FullError or that no segment can be made; wraps ErrFull; nil if they are
-	Cleaned           int64 // messages that were removed before their time since the start, see DiskLimits
-	RetentionStuck    int   // queues whose old messages could not be removed at the last try; the log says why
-	ArchivedDamaged   int64 // damaged places that an archive went around since the start
+	TotalBytes        int64         // of the file system
+	DiskUsed          int           // per cent of the file system, as DiskLimits counts them
+	DiskFull          error         // why no messages are taken, a *FullError or that no segment can be made; wraps ErrFull; nil if they are
+	Cleaned           int64         // messages that were removed before their time since the start, see DiskLimits
+	Rewritten         int64         // segments that were put into the order of their queues since the start
+	RewrittenBytes    int64         // written for that
+	RewriteTime       time.Duration // spent on it, without what it waited to be slow enough
+	RetentionStuck    int           // queues whose old messages could not be removed at the last try; the log says why
+	ArchivedDamaged   int64         // damaged places that an archive went around since the start
 }
 
 // Stats reads the counters.
@@ -165,7 +171,8 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
-		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom}
+		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom,
+		Rewritten: s.rewritten.Load(), RewrittenBytes: s.rewrittenBytes.Load(), RewriteTime: time.Duration(s.rewriteNanos.Load())}
 	s.mu.Unlock()
 	s.mapped.mu.Lock()
 	st.Mapped = len(s.mapped.list)

@@ -18,7 +18,7 @@ const (
 )
 
 // walkFrames calls visit for each sound frame of a segment before position end, and damaged for whatever else is there, in the order of
-// the log. It returns where the log ends in the segment: zeros from there on. A disk that cannot be read is damage like any other.
+// the file. It returns where the log ends in the segment: zeros from there on. A disk that cannot be read is damage like any other.
 func walkFrames(g *segment, end int64, visit func(header, []byte), damaged func(region)) int64 {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	end = min(end, g.limit)
@@ -63,7 +63,7 @@ func onFault(do func()) {
 // frame is frameAt for a position of the segment that may be on a part of the disk that cannot be read.
 func (g *segment) frame(pos, end int64) (h header, body []byte, reason string) {
 	defer onFault(func() { reason = reasonUnreadable })
-	return frameAt(g.bytes(pos)[:end-pos], pos, g.salt)
+	return g.frameIn(g.bytes(pos)[:end-pos], pos)
 }
 
 func (g *segment) zeroFrom(pos, end int64) (zero bool) {
@@ -125,7 +125,7 @@ func (g *segment) scan(from, end int64) (at int64, ok bool) {
 	b := g.bytes(g.base)
 	for at = from; at+frameHeader <= end; at += frameAlign {
 		i := at - g.base
-		if int64(le.Uint64(b[i+24:])) == at && le.Uint32(b[i:]) != 0 {
+		if g.owns(int64(le.Uint64(b[i+24:])), at) && le.Uint32(b[i:]) != 0 {
 			break
 		}
 	}

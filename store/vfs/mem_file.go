@@ -189,6 +189,12 @@ func (m *memMapping) Bytes() []byte { return m.b }
 
 func (m *memMapping) Advise(offset, length int64) {}
 
+func (m *memMapping) Prefetch(offset, length int64) {}
+
+func (m *memMapping) Cached() int64 { return int64(len(m.b)) }
+
+func (f *memFile) Uncache() {}
+
 func (m *memMapping) Unmap() error {
 	mem := m.file.mem
 	if err := mem.begin(Op{Kind: OpUnmap, Name: m.file.name}); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,21 +50,54 @@ func (f *osFile) control(op string, call func(fd int) error) error {
 }
 
 // Advise lets the kernel fill the page tables in one system call, in which the goroutine does not hold a processor as
-// it would in a page fault. Kernels before 5.14 only read ahead.
+// it would in a page fault. Kernels before 5.14 only read ahead. A page that is not on its way yet would be read with as much around it
+// as the disk is set to, which may be megabytes, so all of the range is sent on its way first.
 func (m *osMapping) Advise(offset, length int64) {
+	m.Prefetch(offset, length)
+	if b := m.pages(offset, length); b != nil {
+		// A hint that is not taken costs time, not correctness.
+		_ = unix.Madvise(b, unix.MADV_POPULATE_READ)
+	}
+}
+
+// willNeed is what the kernel takes of a range in one call, whatever the disk.
+const willNeed = 128 << 10
+
+func (m *osMapping) Prefetch(offset, length int64) {
+	for b := m.pages(offset, length); len(b) > 0; b = b[min(willNeed, len(b)):] {
+		_ = unix.Madvise(b[:min(willNeed, len(b))], unix.MADV_WILLNEED)
+	}
+}
+
+// pages is a range from the beginning of its first page on, nil if it is not in the mapping.
+func (m *osMapping) pages(offset, length int64) []byte {
 	size := int64(len(m.m))
 	if offset < 0 || length <= 0 || offset >= size {
-		return
+		return nil
 	}
 	end := size
 	if length < size-offset {
 		end = offset + length
 	}
-	b := m.m[offset-offset%int64(os.Getpagesize()) : end]
-	if err := unix.Madvise(b, unix.MADV_POPULATE_READ); errors.Is(err, unix.EINVAL) {
-		// A hint that is not taken costs time, not correctness.
-		_ = unix.Madvise(b, unix.MADV_WILLNEED)
+	return m.m[offset-offset%int64(os.Getpagesize()) : end]
+}
+
+func (f *osFile) Uncache() {
+	// A hint that is not taken costs memory, not correctness.
+	_ = f.control("fadvise", func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+}
+
+func (m *osMapping) Cached() int64 {
+	page := int64(os.Getpagesize())
+	pages := make([]byte, (int64(len(m.m))+page-1)/page)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m.m[0])), uintptr(len(m.m)), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
+		return int64(len(m.m))
 	}
+	n := int64(0)
+	for _, p := range pages {
+		n += int64(p&1) * page
+	}
+	return min(n, int64(len(m.m)))
 }
 
 func (osFS) SyncDir(dir string) error {

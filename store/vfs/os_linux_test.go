@@ -79,3 +79,37 @@ func TestOS_LockNamesItsHolderAndEndsWithIt(t *testing.T) {
 	check(t, err)
 	check(t, lock.Close())
 }
+
+func TestOS_CachedSaysWhatUncacheHasDropped(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a")
+	file := create(t, OS(), name, string(make([]byte, 1<<20)))
+	defer file.Close()
+	check(t, file.Sync())
+	m, err := file.Map(1 << 20)
+	check(t, err)
+	if n := m.Cached(); n != 1<<20 {
+		t.Fatalf("%d bytes just written are in memory", n)
+	}
+	check(t, m.Unmap())
+	file.Uncache()
+	m, err = file.Map(1 << 20)
+	check(t, err)
+	defer func() { check(t, m.Unmap()) }()
+	if n := m.Cached(); n != 0 && !inMemory(t, name) {
+		t.Fatalf("%d bytes are in memory after they were dropped", n)
+	}
+	m.Prefetch(0, 1<<20)
+	m.Advise(0, 1<<20)
+	if n := m.Cached(); n != 1<<20 {
+		t.Fatalf("%d bytes are in memory after they were asked for", n)
+	}
+}
+
+// inMemory says whether a file lies on a file system that has no disk below.
+func inMemory(t *testing.T, name string) bool {
+	t.Helper()
+	const tmpfs = 0x01021994
+	var st syscall.Statfs_t
+	check(t, syscall.Statfs(name, &st))
+	return st.Type == tmpfs
+}

@@ -27,6 +27,12 @@ func (f *osFile) Allocate(size int64) error {
 
 func (m *osMapping) Advise(offset, length int64) {}
 
+func (m *osMapping) Prefetch(offset, length int64) {}
+
+func (m *osMapping) Cached() int64 { return int64(len(m.m)) }
+
+func (f *osFile) Uncache() {}
+
 func (osFS) SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // a directory cannot be opened for it; names are journaled

@@ -50,6 +50,9 @@ type File interface {
 	// Truncate cuts or extends the file. Bytes beyond a cut must not be read through a mapping any more.
 	Truncate(size int64) error
 	Size() (int64, error)
+	// Uncache takes what is synced of the file out of the memory of the kernel, as far as nobody has it mapped. It is only a hint and has no
+	// errors.
+	Uncache()
 	// Map maps the first length bytes for reading. The file must have that many.
 	Map(length int64) (Mapping, error)
 }
@@ -61,6 +64,10 @@ type Mapping interface {
 	// Advise brings a range into memory before it is touched. It may block on the disk, and it is only a hint: it has no
 	// errors and takes any range.
 	Advise(offset, length int64)
+	// Prefetch has a range read from the disk without waiting for it, with the same freedom.
+	Prefetch(offset, length int64)
+	// Cached is how many bytes are in memory now, and would cost no disk to read; all of them on systems that do not say.
+	Cached() int64
 	Unmap() error
 }
 

@@ -26,6 +26,7 @@ func cmdRun(args []string) error {
 	linger := fl.Duration("linger", 0, "Kafka producer linger")
 	pid := fl.Int("pid", 0, "broker process (default: the listener on the port)")
 	data := fl.String("data", "", "broker data directory, for bytes on disk")
+	alone := fl.Bool("alone", false, "consume: only the partition in the middle, with one consumer")
 	prep := fl.Bool("prepare", true, "make the partitions first")
 	fl.Parse(args)
 	if err := loopback(*addr); err != nil {
@@ -55,7 +56,7 @@ func cmdRun(args []string) error {
 		case "produce":
 			return p.Produce(ctx, pc)
 		case "consume":
-			return p.Consume(ctx, consumeCfg{Parts: *parts, Consumers: *conns, Count: *count, Deadline: 120 * time.Second})
+			return p.Consume(ctx, consumeCfg{Parts: *parts, Consumers: *conns, Count: *count, Deadline: 120 * time.Second, Alone: *alone})
 		case "e2e":
 			if pc.Rate == 0 {
 				pc.Rate = 5000

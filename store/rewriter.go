@@ -1,0 +1,129 @@
+package store
+
+import (
+	"errors"
+	"time"
+)
+
+const (
+	minPart      = 256 << 10 // mean bytes of a queue that lie together from which on a segment is good as it is
+	minGain      = 2         // how many such parts a queue must have on average: they become one
+	rewritePause = time.Second
+	rewriteRetry = time.Minute // after an error of the disk
+	replacePause = 2 * time.Millisecond
+	pacePause    = 10 * time.Millisecond
+	busyFor      = time.Second // after a put
+	busyShare    = 4           // the part of the rate while there are puts
+)
+
+// total is the number of runs.
+func (x *sealedIndex) total() int { return len(x.entries) / entrySize }
+
+// worth says whether a reader of one queue would gain if each queue's part of the segment lay together.
+func (x *sealedIndex) worth() bool {
+	bytes, parts := int64(0), int64(0)
+	for i := range x.queues {
+		end := int64(-1)
+		for j, r := 0, x.runsAt(i); j < r.len(); j++ {
+			e := r.at(j)
+			if e.pos-frameHeader != end {
+				parts++
+			}
+			end = align(e.pos + int64(e.bytes))
+			bytes += frameHeader + int64(e.bytes)
+		}
+	}
+	return x.queues > 1 && parts >= minGain*int64(x.queues) && bytes < minPart*parts
+}
+
+// rewriter puts sealed segments into the order of their queues, see rewrite.go.
+func (s *Store) rewriter() {
+	defer s.workersOff.Done()
+	p := &pace{store: s, rate: s.options.RewriteRate, last: time.Now(), appended: s.end()}
+	for s.pause(rewritePause) {
+		for g := s.nextRewrite(); g != nil; g = s.nextRewrite() {
+			began, waited := time.Now(), p.waited
+			err := s.rewriteSegment(g, p.wait)
+			s.rewriteNanos.Add(int64(time.Since(began) - (p.waited - waited)))
+			var corrupt *CorruptError
+			switch {
+			case errors.Is(err, ErrClosed):
+				return
+			case err == nil || errors.Is(err, errNotWorth) || errors.Is(err, errRemoved):
+			case errors.As(err, &corrupt):
+				s.options.Log.Error().Err(err).Str("segment", g.name).Msg("the segment is damaged, so it stays in the order in which it was written. See `metaq check`")
+			default:
+				s.options.Log.Error().Err(err).Str("segment", g.name).Msg("rewriting a segment in the order of its queues failed; it is as it was, and tried again later")
+				if !s.pause(rewriteRetry) {
+					return
+				}
+				continue
+			}
+			g.judged = true
+		}
+	}
+}
+
+// nextRewrite is the newest segment that nobody has looked at yet, of those that no start replays and that are not near the end of the log.
+// The newest are the most likely to be in memory still. nil: there is none, or no room for a copy of it.
+func (s *Store) nextRewrite() *segment {
+	s.mu.Lock()
+	list, bound, failed := s.segments, min(s.checkpointed, s.appended-s.options.HotBytes), s.failed
+	s.mu.Unlock()
+	if failed != nil || s.diskFull.Load() != nil {
+		return nil
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if g := list[i]; !g.judged && g.limit <= bound {
+			if free, _, err := s.fs.Free(s.options.Dir); err != nil || free < 2*s.options.LogSegmentSize+g.limit-g.base {
+				return nil
+			}
+			return g
+		}
+	}
+	return nil
+}
+
+// end is where the log ends.
+func (s *Store) end() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.appended
+}
+
+// pace lets through so many bytes a second, less what the log itself grows by, and of that a quarter while there are puts at all: their flushes
+// wait for the disk.
+type pace struct {
+	store    *Store
+	rate     int64
+	budget   int64
+	last     time.Time
+	appended int64 // end of the log then
+	put      time.Time
+	waited   time.Duration
+}
+
+// wait waits until bytes may be moved; false when the store closes.
+func (p *pace) wait(bytes int64) bool {
+	for {
+		now, appended := time.Now(), p.store.end()
+		elapsed := min(now.Sub(p.last), time.Second)
+		if appended > p.appended {
+			p.put = now
+		}
+		gain := int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended)
+		if gain > 0 && now.Sub(p.put) < busyFor {
+			gain /= busyShare
+		}
+		p.budget = max(min(p.budget+gain, p.rate/64), -p.rate)
+		p.last, p.appended = now, appended
+		if p.budget >= 0 {
+			p.budget -= bytes
+			return true
+		}
+		if !p.store.pause(pacePause) {
+			return false
+		}
+		p.waited += time.Since(now)
+	}
+}
