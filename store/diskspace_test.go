@@ -67,6 +67,11 @@ func TestDiskLimits_ALimitJustReachedHasSlack(t *testing.T) {
 	if _, err := fillDisk(s, mustQueue(t, s, "t", 0)); err == nil {
 		t.Fatal("never refused")
 	}
+	waitFor(t, "the work behind the puts, which takes room too", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.toSeal) == 0 && s.next != nil
+	})
 	free, total, err := fsys.Free("data")
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,9 @@ func TestMappings_AreBoundedAndEverythingIsRead(t *testing.T) {
 	if got := s.Stats().Mapped; got > 1 {
 		t.Fatalf("a start has mapped %d sealed segments", got)
 	}
+	s.mapped.mu.Lock()
 	s.mapped.max = 4
+	s.mapped.mu.Unlock()
 	var readers sync.WaitGroup
 	for r := range 4 {
 		readers.Go(func() {
@@ -89,7 +91,9 @@ func TestMappings_AnEventLoopDoesNotMap(t *testing.T) {
 
 func TestMappings_RetentionWhileBeingRead(t *testing.T) {
 	s, want := manySegments(t, t.TempDir(), 100)
+	s.mapped.mu.Lock()
 	s.mapped.max = 3
+	s.mapped.mu.Unlock()
 	q := s.Queue([]byte("t"), 0)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
