@@ -196,3 +196,20 @@ func TestAppend_ARefusedBatchLeavesNoHole(t *testing.T) {
 		}
 	}
 }
+
+func TestAppend_ATooLargeBatchLeavesNoHole(t *testing.T) {
+	s, _ := fullDisk(t, DiskLimits{}, groupCommit)
+	queues := []*Queue{mustQueue(t, s, "t", 0), mustQueue(t, s, "t", 1)}
+	var b Batch
+	for i := range 6 {
+		b.Add(queues[i%2], 0, make([]byte, 9000)) // two segments of 16 KiB have no room for them all
+	}
+	if _, err := s.Append(&b); !errors.Is(err, ErrTooLarge) {
+		t.Fatalf("a batch of 54 kB with segments of 16 KiB: %v", err)
+	}
+	for i, q := range queues {
+		if offsets := put(t, s, q, "first"); offsets[0] != 0 {
+			t.Errorf("partition %d begins at offset %d, want 0", i, offsets[0])
+		}
+	}
+}

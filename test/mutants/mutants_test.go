@@ -27,7 +27,7 @@ var mutants = []struct{ name, pkg, tests string }{
 	{"forget_the_last_id", "store", "TestClock_JumpsOfAnHour"},
 	{"ignore_sync_error", "server", "TestDisk_FailingFlushAnswersAndGoesRed"},
 	{"ignore_write_error", "store", "TestAppend_FailsCleanlyWhenTheNthCallFails"},
-	{"keep_offsets_of_a_refused_batch", "store", "TestAppend_ARefusedBatchLeavesNoHole"},
+	{"keep_offsets_of_a_refused_batch", "store", "TestAppend_ATooLargeBatchLeavesNoHole"},
 	{"new_queue_before_flush", "store", "TestCrash"},
 	{"no_gap_after_a_power_cut", "store", "TestCrash"},
 	{"read_before_flush", "store", "TestGroupCommit_NothingIsReadableBeforeItsFlush"},
