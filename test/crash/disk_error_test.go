@@ -245,7 +245,8 @@ func judgeRed(t *testing.T, name string, phases int) (refused int) {
 	t.Helper()
 	red, seen := false, 0
 	late := map[string]bool{} // puts that were sent while it was red
-	_, err := history.Read(name, func(line int, e history.Event) error {
+	var head history.Header
+	err := history.Read(name, &head, func(line int, e history.Event) error {
 		switch {
 		case e.F == history.Phase && e.ID == redPhase:
 			red = true

@@ -25,7 +25,7 @@ type onlooker struct {
 const lookEvery = 3 * time.Millisecond
 
 func (c *committer) work(addr string) {
-	e := history.Event{Proc: "c-" + c.queue.String(), F: history.Commit, Topic: c.queue.topic, Part: c.queue.partition, Group: group}
+	e := history.Event{Proc: "c-" + c.queue.String(), F: history.Commit, Topic: c.queue.topic, Part: c.queue.partition, Group: group, Level: c.queue.level}
 	eachTick(addr, func(conn *wire) error {
 		c.value++
 		e.Off = c.value

@@ -93,8 +93,8 @@ func TestPowerCut(t *testing.T) {
 		for range chaos.Pick(4, 50) {
 			l.live(broker.Addr, func() {
 				<-time.After(shortestLife + time.Duration(rng.Int64N(int64(longestLife/2))))
-				broker.Signal(t, syscall.SIGSTOP)
 				l.fault(history.PowerCut)
+				broker.Signal(t, syscall.SIGSTOP)
 				d.keep(t)
 				broker.Kill(t)
 			})

@@ -56,36 +56,35 @@ func (w *Writer) Close() error {
 	return errors.Join(w.err, w.zip.Close(), w.file.Close())
 }
 
-// Read calls visit for each event of a history, which may be compressed or not, and returns its header.
-func Read(name string, visit func(line int, e Event) error) (Header, error) {
+// Read fills in the header of a history, which may be compressed or not, and then calls visit for each event.
+func Read(name string, h *Header, visit func(line int, e Event) error) error {
 	f, err := os.Open(name)
 	if err != nil {
-		return Header{}, err
+		return err
 	}
 	defer f.Close()
 	buf := bufio.NewReaderSize(f, 1<<20)
 	var in io.Reader = buf
 	if magic, err := buf.Peek(2); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		if in, err = gzip.NewReader(buf); err != nil {
-			return Header{}, fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	d := json.NewDecoder(in)
 	d.DisallowUnknownFields()
-	var h Header
-	if err := d.Decode(&h); err != nil {
-		return h, fmt.Errorf("%s: header: %w", name, err)
+	if err := d.Decode(h); err != nil {
+		return fmt.Errorf("%s: header: %w", name, err)
 	}
 	for line := 2; ; line++ {
 		var e Event
 		switch err := d.Decode(&e); {
 		case errors.Is(err, io.EOF):
-			return h, nil
+			return nil
 		case err != nil:
-			return h, fmt.Errorf("%s: line %d: %w", name, line, err)
+			return fmt.Errorf("%s: line %d: %w", name, line, err)
 		}
 		if err := visit(line, e); err != nil {
-			return h, fmt.Errorf("%s: line %d: %w", name, line, err)
+			return fmt.Errorf("%s: line %d: %w", name, line, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,11 +15,10 @@ func Judge(name string) (*Verdict, error) {
 		v: newVerdict(), puts: map[string]*put{}, parts: map[partition]*log{},
 		registers: map[register]*values{}, pending: map[string]int{},
 	}
-	h, err := Read(name, j.take)
-	if err != nil {
+	if err := Read(name, &j.head, j.take); err != nil {
 		return nil, err
 	}
-	j.v.Test, j.v.Seed, j.window, j.expires = h.Test, h.Seed, h.Window.Nanoseconds(), h.Expires
+	j.v.Test, j.v.Seed = j.head.Test, j.head.Seed
 	if err := j.finish(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -28,17 +28,19 @@ func Judge(name string) (*Verdict, error) {
 
 // judge holds what a history has said so far.
 type judge struct {
-	v       *Verdict
-	window  int64 // nanoseconds
-	expires []string
+	v    *Verdict
+	head Header
 
 	puts      map[string]*put
 	parts     map[partition]*log
 	registers map[register]*values
 	live      liveness
 	pending   map[string]int // operations that have not ended: the line where they began
-	cuts      []int64        // times of power cuts
+	cuts      []cut          // power cuts, in their order
 }
+
+// cut is a power cut: it happened after begun, and before healed. What a client was answered before it may be noted after begun.
+type cut struct{ begun, healed int64 }
 
 // put is a message that somebody sent, at least once.
 type put struct {
@@ -71,18 +73,32 @@ func (j *judge) take(line int, e Event) error {
 	case Commit, Position:
 		return j.takeOffset(e)
 	case Nemesis:
-		if e.Type == Invoke {
-			j.v.Faults[e.ID]++
-			if e.ID == PowerCut {
-				j.cuts = append(j.cuts, e.T)
-			}
-		}
-		j.live.nemesis(e)
+		j.takeFault(e)
 	case Phase:
 	default:
 		return fmt.Errorf("an event of the unknown function %q", e.F)
 	}
 	return nil
+}
+
+func (j *judge) takeFault(e Event) {
+	j.live.nemesis(e)
+	if e.Type == Invoke {
+		j.v.Faults[e.ID]++
+	}
+	if e.ID != PowerCut {
+		return
+	}
+	if e.Type == Invoke {
+		j.cuts = append(j.cuts, cut{e.T, math.MaxInt64})
+		return
+	}
+	if n := len(j.cuts); n > 0 {
+		j.cuts[n-1].healed = e.T
+		for _, r := range j.registers {
+			r.cut(j.cuts[n-1].begun - j.head.Window.Nanoseconds())
+		}
+	}
 }
 
 // endsOrBegins keeps the list of operations that run. A proc has one of a kind at a time, except that puts are known by their message.

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -24,13 +25,13 @@ func (j *judge) losses() {
 		l := j.parts[p.at]
 		cut, allowed := j.cutAfter(p.acked)
 		switch {
-		case p.off < l.first && slices.Contains(j.expires, p.at.topic):
+		case p.off < l.first && slices.Contains(j.head.Expires, p.at.topic):
 			j.v.Expired++
 		case p.level == Accepted && allowed && p.found == 0:
 			p.lost = true
 			j.v.Allowed++
-			j.v.WorstWindow = max(j.v.WorstWindow, time.Duration(cut-p.acked))
-			key := fmt.Sprint(p.at, cut)
+			j.v.WorstWindow = max(j.v.WorstWindow, time.Duration(cut.begun-p.acked))
+			key := fmt.Sprint(p.at, cut.begun)
 			taken[key]++
 			j.v.WorstLoss = max(j.v.WorstLoss, taken[key])
 		case p.found > 0:
@@ -42,12 +43,12 @@ func (j *judge) losses() {
 }
 
 // cutAfter finds the first power cut after a moment, if what was acknowledged then may be lost by it.
-func (j *judge) cutAfter(t int64) (cut int64, allowed bool) {
-	i, _ := slices.BinarySearch(j.cuts, t)
+func (j *judge) cutAfter(t int64) (next cut, allowed bool) {
+	i := sort.Search(len(j.cuts), func(i int) bool { return j.cuts[i].healed >= t })
 	if i == len(j.cuts) {
-		return 0, false
+		return cut{}, false
 	}
-	return j.cuts[i], j.cuts[i]-t <= j.window
+	return j.cuts[i], j.head.Window > 0 && j.cuts[i].begun-t <= j.head.Window.Nanoseconds()
 }
 
 // mayBeLost says whether a message that was read at a time may be gone in the end.

@@ -1,6 +1,10 @@
 package history
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // register is the committed offset of a group in a partition.
 type register struct {
@@ -12,13 +16,18 @@ type register struct {
 // so a value is a version, and whether the reads fit to one order of all operations is seen at once.
 type values struct {
 	writer  string
+	level   string
 	written map[int64]string // how the commit of a value ended
+	acked   []acked          // in their order
 	last    int64            // that was written
 	done    int64            // the last that was acknowledged
 	read    int64            // the highest that was read
 	reads   map[string]begun // by proc
 	stale   []string
 }
+
+// acked is a value and when it was acknowledged.
+type acked struct{ value, t int64 }
 
 // noValue is that of a register before the first commit.
 const noValue = -1
@@ -53,7 +62,7 @@ func (j *judge) takeOffset(e Event) error {
 
 func (r *values) commit(e Event, key register) error {
 	if r.writer == "" {
-		r.writer = e.Proc
+		r.writer, r.level = e.Proc, e.Level
 	}
 	switch {
 	case r.writer != e.Proc:
@@ -66,8 +75,23 @@ func (r *values) commit(e Event, key register) error {
 	r.written[e.Off], r.last = e.Type, e.Off
 	if e.Type == OK {
 		r.done = e.Off
+		r.acked = append(r.acked, acked{e.Off, e.T})
 	}
 	return nil
+}
+
+// cut is a power cut: of what was acknowledged, or read, unflushed after a time, anything may be lost.
+func (r *values) cut(safe int64) {
+	if r.level != Accepted {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(r.acked, safe, func(a acked, t int64) int { return cmp.Compare(a.t, t) })
+	r.acked = r.acked[:i]
+	r.done = noValue
+	if i > 0 {
+		r.done = r.acked[i-1].value
+	}
+	r.read = r.done
 }
 
 // take takes a value that was read: it was committed, it is not older than what was acknowledged when the read began, and not older

@@ -196,7 +196,7 @@ func (l *log) divergence(j *judge) {
 		switch {
 		case there && l.final[n] != r.Message:
 			j.v.convict("divergence", "%s: %s was read, and %s is there in the end", where, r.ID, l.final[n].ID)
-		case there || r.Off < l.first && slices.Contains(j.expires, l.name.topic):
+		case there || r.Off < l.first && slices.Contains(j.head.Expires, l.name.topic):
 		default:
 			p := j.known(r.Message, l.name, where)
 			if p != nil && !j.mayBeLost(p, r.t) {
