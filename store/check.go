@@ -294,6 +294,19 @@ func (c *checker) checkIdentity() error {
 	return nil
 }
 
+// reasonMissing is what is wrong with a checkpoint that is not there.
+const reasonMissing = "missing"
+
+// replacing says whether the new checkpoint lies beside the missing one, whole: between the two renames there is no other. See writeCheckpoint.
+func (c *checker) replacing(name string) bool {
+	b, err := c.FS.ReadFile(name + ".tmp")
+	if err != nil {
+		return false
+	}
+	next, err := parseCheckpoint(name, b, c.salt)
+	return err == nil && next.pos >= c.prev.pos
+}
+
 func (c *checker) checkCheckpoints() error {
 	points := [2]*checkpoint{}
 	names := [2]string{c.path(checkpointName), c.path(checkpointPrev)}
@@ -309,7 +322,7 @@ func (c *checker) checkCheckpoints() error {
 	}
 	c.last, c.prev = points[0], points[1]
 	if bad[0] == nil && c.last == nil && (c.prev != nil || bad[1] != nil) {
-		bad[0] = &CorruptError{File: names[0], Reason: "missing"}
+		bad[0] = &CorruptError{File: names[0], Reason: reasonMissing}
 	}
 	damaged := func(i int, action string, fix func() error) {
 		c.find(Finding{Severity: SeverityDamage, Area: AreaCheckpoint, File: names[i], Offset: bad[i].Offset, Reason: bad[i].Reason, Action: action, fix: fix})
@@ -323,7 +336,13 @@ func (c *checker) checkCheckpoints() error {
 	case c.prev != nil:
 		c.prev.clean = false // the log was written since
 		c.point = c.prev
-		damaged(0, "replace it by the one before: nothing is lost, the start reads more of the log", func() error { return c.replace(names[0], c.encode(c.prev)) })
+		fix := func() error { return c.replace(names[0], c.encode(c.prev)) }
+		if bad[0].Reason == reasonMissing && c.replacing(names[0]) {
+			c.find(Finding{Severity: SeverityNote, Area: AreaCheckpoint, File: names[0], Reason: "a crash was in the middle of replacing it",
+				Action: "the next start uses the one before: nothing is lost, it reads more of the log", fix: fix})
+		} else {
+			damaged(0, "replace it by the one before: nothing is lost, the start reads more of the log", fix)
+		}
 	default:
 		c.blind = len(c.bases) > 0 && c.bases[0] != 0
 		for i := range bad {

@@ -125,11 +125,21 @@ func (g *segment) scan(from, end int64) (at int64, ok bool) {
 	b := g.bytes(g.base)
 	for at = from; at+frameHeader <= end; at += frameAlign {
 		i := at - g.base
-		if g.owns(int64(le.Uint64(b[i+24:])), at) && le.Uint32(b[i:]) != 0 {
+		if g.owns(int64(le.Uint64(b[i+24:])), at) && le.Uint32(b[i:]) != 0 && (!g.clustered || couldMove(b[i:])) {
 			break
 		}
 	}
 	return at, true
+}
+
+// couldMove says whether a header could be one of a rewritten segment. There the position says little: many numbers in messages could be one,
+// and each would cost the checksum of as much as it says is its size.
+func couldMove(b []byte) bool {
+	switch kind(b[8]) {
+	case kindMessage, kindQueue, kindOffset, kindTrim, kindDrop:
+		return b[9] == formatVersion && le.Uint64(b[24:])%frameAlign == 0
+	}
+	return false
 }
 
 // survivors counts the sound frames behind a bad place of the log. safe is the position up to which these prove that everything was
