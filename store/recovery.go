@@ -40,6 +40,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	began := s.now()
+	s.reserve.maySpend = true
 	if err := s.load(); err != nil {
 		for _, g := range s.segments {
 			g.close()
@@ -47,6 +48,7 @@ func Open(o Options) (*Store, error) {
 		s.lock.Close()
 		return nil, err
 	}
+	s.reserve.maySpend = false
 	s.recovery = s.now().Sub(began)
 	if !o.ReadOnly {
 		s.checkDisk()
@@ -430,7 +432,9 @@ func (s *Store) begin(c *checkpoint) error {
 	s.segments = kept
 	p, err := s.prepare()
 	if err != nil {
-		return err
+		if p, err = s.takeReserveLocked(0, err); err != nil {
+			return err
+		}
 	}
 	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err

@@ -24,6 +24,7 @@ type segment struct {
 	salt       salt
 	name       string
 	prewritten bool         // it was filled with zeros before it was used
+	reserve    bool         // it was the reserve's
 	file       vfs.File     // nil when sealed
 	pins       atomic.Int32 // readers of the next three, or unmapped
 	mapping    vfs.Mapping
@@ -217,6 +218,7 @@ type prepared struct {
 	taken bool       // guarded by mu
 
 	prewritten bool // guarded by Store.mu
+	reserve    bool // see reserve
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.
@@ -249,7 +251,7 @@ func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment,
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, reserve: p.reserve, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {
