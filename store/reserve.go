@@ -20,7 +20,7 @@ import (
 const (
 	reserveDir     = "reserve"
 	reserveSegment = "segment"
-	reserveFiles   = 4 // one of them the segment. An inode each: two indexes and the checkpoint are new files
+	reserveFiles   = 8 // one of them the segment. An inode each: stopping makes up to five files, starting after it two
 	// maxReserve is enough for the indexes of two segments that hold as many runs as they can, and the checkpoint of 50,000 queues.
 	maxReserve = 28 << 20
 )
@@ -175,26 +175,19 @@ func (g *segment) limitFor(k kind) int64 {
 	return g.limit
 }
 
-// spending does a write that starting or stopping needs, and gives it the files of the reserve if the disk has no room for it.
+// spending does a write that starting or stopping needs, and gives it the files of the reserve, one after the other, if the disk has no room
+// for it.
 func (s *Store) spending(write func() error) error {
 	err := write()
-	if err == nil || !s.reserve.maySpend || !(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
-		return err
-	}
-	spent := false
-	for i := 1; i < reserveFiles; i++ {
-		removeErr := s.fs.Remove(s.reserveName(i))
-		spent = spent || removeErr == nil
-		if removeErr != nil && !isNotExist(removeErr) {
+	for i := 1; i < reserveFiles && s.reserve.maySpend && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)); i++ {
+		switch removeErr := s.fs.Remove(s.reserveName(i)); {
+		case isNotExist(removeErr):
+			continue
+		case removeErr != nil:
 			return errors.Join(err, removeErr)
 		}
+		s.options.Log.Warn().Err(err).Str("file", s.reserveName(i)).Msg("the disk is full: a part of the reserve of the log is used")
+		err = write()
 	}
-	if !spent {
-		return err
-	}
-	s.mu.Lock()
-	s.reserve.whole = false
-	s.mu.Unlock()
-	s.options.Log.Warn().Err(err).Msg("the disk is full: the reserve of the log is used")
-	return write()
+	return err
 }
