@@ -40,7 +40,6 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	began := s.now()
-	s.reserve.maySpend = true
 	if err := s.load(); err != nil {
 		for _, g := range s.segments {
 			g.close()
@@ -48,7 +47,6 @@ func Open(o Options) (*Store, error) {
 		s.lock.Close()
 		return nil, err
 	}
-	s.reserve.maySpend = false
 	s.recovery = s.now().Sub(began)
 	if !o.ReadOnly {
 		s.checkDisk()

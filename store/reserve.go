@@ -22,18 +22,19 @@ const (
 	reserveSegment = "segment"
 	reserveFiles   = 8 // one of them the segment. An inode each: stopping makes up to five files, starting after it two
 	// maxReserve is enough for the indexes of two segments that hold as many runs as they can, and the checkpoint of 50,000 queues.
-	maxReserve = 28 << 20
+	maxReserve = 32 << 20
 )
 
 // reserve is what a Store knows of it.
 type reserve struct {
-	whole    bool // nothing of it is missing; guarded by mu
-	spent    bool // the segment is in use, and puts have to wait for another one; guarded by mu
-	maySpend bool // the files may go: the store starts or stops
-	told     bool // that it cannot be made; only for watchDisk
+	whole bool // nothing of it is missing; guarded by mu
+	spent bool // the segment is in use, and puts have to wait for another one; guarded by mu
+	uses  int  // how often something was taken from it; guarded by mu
+	told  bool // that it cannot be made; only for watchDisk
 }
 
-func (s *Store) reserveSize() int64 { return min(s.options.LogSegmentSize, maxReserve) }
+// reserveSize is how much is put aside: the index of a segment of the smallest messages has nearly half of its size.
+func (s *Store) reserveSize() int64 { return min(2*s.options.LogSegmentSize, maxReserve) }
 
 func (s *Store) reserveName(i int) string {
 	if i == 0 {
@@ -45,7 +46,7 @@ func (s *Store) reserveName(i int) string {
 // keepReserve makes what is missing of the reserve, if there is room.
 func (s *Store) keepReserve() {
 	s.mu.Lock()
-	needed := !s.reserve.whole && s.failed == nil
+	needed, uses := !s.reserve.whole && s.failed == nil, s.reserve.uses
 	s.mu.Unlock()
 	if !needed {
 		return
@@ -58,9 +59,13 @@ func (s *Store) keepReserve() {
 		s.reserve.told = true
 		return
 	}
+	s.reserve.told = false
 	s.mu.Lock()
-	s.reserve.whole, s.reserve.spent, s.reserve.told = true, false, false
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.reserve.uses != uses {
+		return // something is missing again
+	}
+	s.reserve.whole, s.reserve.spent = true, false
 	s.signal(s.sealC) // what there was no room for
 }
 
@@ -114,12 +119,13 @@ func (s *Store) takeReserveLocked(size int64, why error) (*prepared, error) {
 		return nil, why
 	}
 	s.reserve.whole, s.reserve.spent = false, true
+	s.reserve.uses++
 	s.refuseLocked(&FullError{Dir: s.options.Dir, Used: 100, Reserve: s.reserveSize()})
 	return p, nil
 }
 
-// openReserve opens a segment that a start, an earlier one too, has put aside. It has to be empty: after a power cut it may still have its old
-// name although it became a segment of the log.
+// openReserve opens the segment that was put aside, by an earlier start perhaps. It has to be empty: what lies in it would be taken for a part
+// of the log, and a copy of the directory that was made while the broker ran may have anything there.
 func openReserve(fsys vfs.FS, name string) (*prepared, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -175,17 +181,21 @@ func (g *segment) limitFor(k kind) int64 {
 	return g.limit
 }
 
-// spending does a write that starting or stopping needs, and gives it the files of the reserve, one after the other, if the disk has no room
-// for it.
+// spending writes an index or a checkpoint, and gives it the files of the reserve, one after the other, if the disk has no room for it. The
+// indexes of full segments have to be written once, be it now or when the store stops; without them retention removes nothing.
 func (s *Store) spending(write func() error) error {
 	err := write()
-	for i := 1; i < reserveFiles && s.reserve.maySpend && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)); i++ {
+	for i := 1; i < reserveFiles && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)); i++ {
 		switch removeErr := s.fs.Remove(s.reserveName(i)); {
 		case isNotExist(removeErr):
 			continue
 		case removeErr != nil:
 			return errors.Join(err, removeErr)
 		}
+		s.mu.Lock()
+		s.reserve.whole = false
+		s.reserve.uses++
+		s.mu.Unlock()
 		s.options.Log.Warn().Err(err).Str("file", s.reserveName(i)).Msg("the disk is full: a part of the reserve of the log is used")
 		err = write()
 	}

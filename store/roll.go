@@ -251,7 +251,6 @@ func (s *Store) stopWriting() error {
 		return failed
 	}
 	fault.Point("close.flushed")
-	s.reserve.maySpend = true
 	s.sealAll()
 	if open.end == open.base {
 		// It keeps its name: that a segment is gone where the log goes on is always damage.
