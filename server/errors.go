@@ -39,6 +39,8 @@ func (s *Server) onWire(err error) (protocol.Status, string) {
 	switch {
 	case errors.As(err, &r):
 		return r.status, r.text
+	case errors.As(err, &full) && full.Reserve > 0:
+		return protocol.StatusUnavailable, fmt.Sprintf("the disk is %d%% full, and the log is using its reserve; gets go on, and puts work again when there is room for it, %d bytes", full.Used, full.Reserve)
 	case errors.As(err, &full):
 		return protocol.StatusUnavailable, fmt.Sprintf("the disk is %d%% full, and puts are refused from %d%% on (diskRefusePercent); gets go on, and puts work again when there is room", full.Used, full.Limit)
 	case errors.Is(err, store.ErrFull):

@@ -230,11 +230,14 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 		return 0, err
 	}
 	size := int64(frameHeader + len(body))
-	if s.appended+size > s.open.limit {
+	if s.appended+size > s.open.limitFor(k) {
 		if size > s.options.LogSegmentSize {
 			return 0, ErrTooLarge
 		}
 		p, err := s.takePreparedLocked()
+		if err != nil && k.usesReserve() {
+			p, err = s.takeReserveLocked(size, err)
+		}
 		if err != nil {
 			return 0, err
 		}

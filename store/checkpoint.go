@@ -155,17 +155,19 @@ func parseCheckpoint(name string, b []byte, x salt) (*checkpoint, error) {
 // writeCheckpoint replaces the checkpoint; the one before is kept, if it is sound.
 func (s *Store) writeCheckpoint(data []byte) error {
 	name := s.path(checkpointName)
-	err := writeFileBy(s.fs, name, func(w io.WriterAt) error {
-		_, err := w.WriteAt(data, 0)
-		return err
-	}, func() error {
-		if !s.checkpointSound {
-			return nil
-		}
-		// Between this and the next rename there is no checkpoint, and the one before is the last one.
-		err := s.fs.Rename(name, s.path(checkpointPrev))
-		fault.Point("checkpoint.kept")
-		return err
+	err := s.spending(func() error {
+		return writeFileBy(s.fs, name, func(w io.WriterAt) error {
+			_, err := w.WriteAt(data, 0)
+			return err
+		}, func() error {
+			if !s.checkpointSound {
+				return nil
+			}
+			// Between this and the next rename there is no checkpoint, and the one before is the last one.
+			err := s.fs.Rename(name, s.path(checkpointPrev))
+			fault.Point("checkpoint.kept")
+			return err
+		})
 	})
 	if err != nil {
 		return err

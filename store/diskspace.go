@@ -17,13 +17,18 @@ type DiskLimits struct {
 // not answer one put this way and the next one that way.
 const refuseSlack = 1
 
-// FullError refuses puts because the disk is fuller than DiskLimits.Refuse. It wraps ErrFull. Puts work again by themselves.
+// FullError refuses puts because the disk is fuller than DiskLimits.Refuse, or because the log lives on its reserve. It wraps ErrFull. Puts work
+// again by themselves.
 type FullError struct {
 	Dir         string
-	Used, Limit int // per cent
+	Used, Limit int   // per cent
+	Reserve     int64 // bytes that the reserve lacks at most, 0 if the limit is the reason
 }
 
 func (e *FullError) Error() string {
+	if e.Reserve > 0 {
+		return fmt.Sprintf("%s: %s is %d%% full, and the reserve of the log is in use; messages are taken again when there is room for it, %d bytes", ErrFull, e.Dir, e.Used, e.Reserve)
+	}
 	return fmt.Sprintf("%s: %s is %d%% full, and messages are refused from %d%% on", ErrFull, e.Dir, e.Used, e.Limit)
 }
 
@@ -48,17 +53,24 @@ func (s *Store) diskUsed() (percent int, known bool) {
 func (s *Store) checkDisk() {
 	limit := s.diskLimits.Load().Refuse
 	used, known := s.diskUsed()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	was := s.diskFull.Load()
 	switch {
 	case limit > 0 && known && (used >= limit || was != nil && used > limit-refuseSlack):
-		s.diskFull.Store(&FullError{Dir: s.options.Dir, Used: used, Limit: limit})
-		if was == nil {
-			s.options.Log.Error().Str("directory", s.options.Dir).Int("used_percent", used).Int("limit_percent", limit).
-				Msg("the disk is nearly full: no messages are taken until there is room; gets go on")
-		}
+		s.refuseLocked(&FullError{Dir: s.options.Dir, Used: used, Limit: limit})
+	case s.reserve.spent:
+		s.refuseLocked(&FullError{Dir: s.options.Dir, Used: used, Reserve: s.reserveSize()})
 	case was != nil:
 		s.diskFull.Store(nil)
 		s.options.Log.Info().Str("directory", s.options.Dir).Int("used_percent", used).Msg("the disk has room again: messages are taken")
+	}
+}
+
+// refuseLocked takes no messages from here on.
+func (s *Store) refuseLocked(full *FullError) {
+	if s.diskFull.Swap(full) == nil {
+		s.options.Log.Error().Err(full).Msg("no messages are taken until the disk has room; gets go on")
 	}
 }
 
@@ -172,6 +184,7 @@ func (s *Store) watchDisk() {
 		case <-s.quit:
 			return
 		}
+		s.keepReserve()
 		s.checkDisk()
 		err := s.cleanDisk()
 		if err != nil && err.Error() != told {

@@ -457,7 +457,9 @@ func (s *Store) begin(c *checkpoint) error {
 	s.segments = kept
 	p, err := s.prepare()
 	if err != nil {
-		return err
+		if p, err = s.takeReserveLocked(0, err); err != nil {
+			return err
+		}
 	}
 	if s.open, err = p.place(s.fs, s.options.Dir, s.appended, s.salt); err != nil {
 		return err

@@ -192,7 +192,9 @@ func (s *Store) seal(job *sealing) error {
 // lock for it.
 func (s *Store) writeIndex(seg *segment) error {
 	name, runs := indexName(seg.name), seg.runs
-	if err := writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base, s.salt) }, nil); err != nil {
+	if err := s.spending(func() error {
+		return writeFileBy(s.fs, name, func(w io.WriterAt) error { return runs.write(w, seg.base, s.salt) }, nil)
+	}); err != nil {
 		return err
 	}
 	index, err := openIndex(s.fs, name, seg.base, s.salt)

@@ -236,6 +236,7 @@ type prepared struct {
 	unsafe  error      // of that sync; guarded by syncing
 
 	prewritten bool // guarded by Store.mu
+	reserve    bool // see reserve
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.

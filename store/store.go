@@ -123,6 +123,7 @@ type Store struct {
 
 	mapped mappings // of sealed segments
 
+	reserve    reserve
 	diskLimits atomic.Pointer[DiskLimits]
 	diskFull   atomic.Pointer[FullError] // why no messages are taken, nil if they are
 	cleaned    atomic.Int64              // messages, see Stats
@@ -244,6 +245,9 @@ func (s *Store) CreateQueue(topic protocol.Topic, partition int32) (*Queue, erro
 	defer s.dirMu.Unlock()
 	if parts := s.topics[string(topic)]; int(partition) < len(parts) && parts[partition] != nil {
 		return parts[partition], nil
+	}
+	if full := s.diskFull.Load(); full != nil {
+		return nil, full // what would be put into it is refused too
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
