@@ -36,6 +36,7 @@ run: build ## start a broker in the foreground, on the defaults
 	./bin/metaq serve
 
 test: check ## format, vet, lint and all tests
+	./scripts/test-setup.sh
 	$(GO) test ./...
 	cd test/peers && $(GO) test ./...
 

@@ -35,7 +35,10 @@ func refusef(status protocol.Status, format string, args ...any) error {
 func (s *Server) onWire(err error) (protocol.Status, string) {
 	var r *refusal
 	var corrupt *store.CorruptError
+	var busy *store.BusyError
 	switch {
+	case errors.As(err, &busy):
+		return busyOnWire(busy)
 	case errors.As(err, &r):
 		return r.status, r.text
 	case errors.Is(err, store.ErrFull):

@@ -50,7 +50,9 @@ func Open(o Options) (*Store, error) {
 	if !o.ReadOnly {
 		s.flusherOff.Add(1)
 		go s.flusher()
-		s.workersOff.Add(4)
+		s.SetDiskTimeout(o.DiskTimeout)
+		s.workersOff.Add(5)
+		go s.watchdog()
 		go s.preparer()
 		go s.sealer()
 		go s.janitor()

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Installs what the tests need of the machine and it does not have yet. It may be run again and again; `make test` does.
+set -eu
+
+# A package and the command that it brings.
+need() {
+	command -v "$2" >/dev/null 2>&1 && return
+	if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
+		echo "the tests need the command $2: install the package $1 (this script does it as root where there is apt-get)" >&2
+		exit 1
+	fi
+	apt-get install -y --no-install-recommends "$1" >/dev/null 2>&1 || { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
+}
+
+need strace strace # faults of system calls
