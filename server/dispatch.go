@@ -14,6 +14,9 @@ const internalError = "internal error; the broker's log has the cause"
 // dispatch runs one command. The request and its views are valid until it returns.
 func (c *conn) dispatch(l *loop, r *protocol.Request) {
 	l.counts.requests[r.Verb].Add(1)
+	if c.busy(l, r) {
+		return
+	}
 	if r.Verb != protocol.VerbPut {
 		c.commit() // what was put before the command on its connection comes before it
 	}

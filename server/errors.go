@@ -36,7 +36,10 @@ func (s *Server) onWire(err error) (protocol.Status, string) {
 	var r *refusal
 	var full *store.FullError
 	var corrupt *store.CorruptError
+	var busy *store.BusyError
 	switch {
+	case errors.As(err, &busy):
+		return busyOnWire(busy)
 	case errors.As(err, &r):
 		return r.status, r.text
 	case errors.As(err, &full) && full.Reserve > 0:

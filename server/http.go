@@ -91,6 +91,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) notReady() string {
+	if stuck := s.store.Busy(); stuck != nil { // asking for more could hang as well
+		return fmt.Sprintf("busy: the disk has not answered a %s since %s", stuck.Call, stuck.Since.UTC().Format(time.RFC3339))
+	}
 	st := s.store.Stats()
 	switch {
 	case s.draining.Load():

@@ -56,6 +56,9 @@ var (
 	descSegments     = desc("segment_count", "Segments of the log.")
 	descQueues       = desc("partitions", "Partitions that were written.")
 	descPoisoned     = desc("partition_poisoned", "1 if the log takes no more writes after a failed one.")
+	descDiskStuck    = desc("disk_stuck_seconds", "For how long the disk has not answered; 0 if it does. The store's other metrics are missing while a write hangs.")
+	descDiskStucks   = desc("disk_stuck_total", "How often the disk has not answered for longer than diskTimeout.")
+	descLatePuts     = desc("puts_late_total", "Puts that became safe after they were answered with 504, busy.")
 	descUnflushed    = desc("unflushed_bytes", "Bytes of the log that are not flushed yet.")
 	descTorn         = desc("recovery_torn_bytes", "Bytes of a torn tail that the last start has cut.")
 	descStuck        = desc("retention_stuck_partitions", "Partitions whose old messages could not be removed at the last try.")
@@ -75,8 +78,10 @@ func (collector) Describe(chan<- *prometheus.Desc) {}
 func (k collector) Collect(out chan<- prometheus.Metric) {
 	k.collectCommands(out)
 	k.collectConnections(out)
-	k.collectStore(out)
-	k.collectTopics(out)
+	if !k.collectDisk(out) {
+		k.collectStore(out)
+		k.collectTopics(out)
+	}
 	k.collectReloads(out)
 	out <- gauge(descBuild, 1, Version, runtime.Version())
 }
@@ -160,6 +165,18 @@ func (k collector) collectConnections(out chan<- prometheus.Metric) {
 func (k collector) collectReloads(out chan<- prometheus.Metric) {
 	out <- gauge(descReload, truth(!k.server.reloads.refused.Load()))
 	out <- gauge(descReloadTime, float64(k.server.reloads.succeeded.Load())/1e9)
+}
+
+// collectDisk says whether asking the store for more would hang.
+func (k collector) collectDisk(out chan<- prometheus.Metric) (blocked bool) {
+	seconds := 0.0
+	if stuck := k.server.store.Busy(); stuck != nil {
+		seconds, blocked = stuck.For.Seconds(), stuck.Blocks()
+	}
+	out <- gauge(descDiskStuck, seconds)
+	out <- counter(descDiskStucks, k.server.store.BusyTimes())
+	out <- counter(descLatePuts, k.server.latePuts.Load())
+	return blocked
 }
 
 func (k collector) collectStore(out chan<- prometheus.Metric) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -107,7 +108,7 @@ func (l *loop) commit() {
 		l.tally.flush()
 	default:
 		a := l.newAck()
-		a.bytes, a.began = l.tally.total, l.collecting
+		a.position, a.bytes, a.began = ack, l.tally.total, l.collecting
 		for i := range l.puts {
 			a.add(&l.puts[i], l.appendReceipt(a.answers, i, &l.puts[i]))
 		}
@@ -191,13 +192,14 @@ func (s *Server) appendFailure(dst []byte, counts *counters, p *pendingPut, stat
 
 // ackWait holds the answers of puts until the store says that they are safe. It is a store.Waiter and a task.
 type ackWait struct {
-	loop    *loop // where it was made
-	answers []byte
-	shares  []ackShare
-	puts    []pendingPut
-	bytes   int64 // of their data
-	began   time.Time
-	err     error
+	loop     *loop // where it was made
+	position store.Position
+	answers  []byte
+	shares   []ackShare
+	puts     []pendingPut
+	bytes    int64 // of their data
+	began    time.Time
+	err      error
 }
 
 // ackShare is what belongs to one connection: puts and answers up to these ends.
@@ -246,6 +248,10 @@ func (l *loop) freeAck(a *ackWait) {
 // Acked is called by the store, from a goroutine of its own.
 func (a *ackWait) Acked(err error) {
 	a.err = err
+	if busy := (*store.BusyError)(nil); errors.As(err, &busy) && busy.Unknown {
+		late := latePuts{a.loop.server, len(a.puts)}
+		late.server.store.AwaitPatiently(a.position, late)
+	}
 	a.loop.post(a)
 }
 

@@ -35,6 +35,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) (report string, err
 	next := old.Taken(newer)
 	s.cfg.Store(next)
 	s.limits.Store(newLimits(next))
+	s.store.SetDiskTimeout(next.Limits.DiskTimeout())
 	s.store.SetRules(next.Rules)
 	s.store.SetDiskLimits(next.Disk)
 	s.catalog.load(next)

@@ -39,6 +39,7 @@ type Server struct {
 	outbound  atomic.Int64 // bytes that wait for slow readers, as of the last tick
 	budget    budget
 	window    window
+	latePuts  atomic.Int64 // that became safe after they were answered with 504
 
 	counts     [shards]counters
 	adopted    atomic.Int64 // connections that have left their event loop
@@ -92,7 +93,8 @@ func throttled(log zerolog.Logger) zerolog.Logger {
 func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
-		LogSegmentSize: cfg.LogSegmentSize, Prewrite: cfg.PrewriteSegments, RewriteRate: cfg.RewriteRate, DiskLimits: cfg.Disk,
+		LogSegmentSize: cfg.LogSegmentSize, Prewrite: cfg.PrewriteSegments, RewriteRate: cfg.RewriteRate,
+		DiskLimits: cfg.Disk, DiskTimeout: cfg.Limits.DiskTimeout(),
 	}
 }
 

@@ -55,6 +55,7 @@ func (s *Server) statsLimits(t *statsText) {
 	t.int("partialCommandTimeout_ms", int64(lim.partial/time.Millisecond))
 	t.int("firstCommandTimeout_ms", int64(lim.first/time.Millisecond))
 	t.int("stall_timeout_ms", int64(lim.stall/time.Millisecond))
+	t.int("diskTimeout_ms", int64(s.config().Limits.DiskTimeout()/time.Millisecond))
 	t.int("workers", workers)
 }
 
@@ -79,6 +80,15 @@ func (s *Server) statsStore(t *statsText) {
 	t.int("disk_cleaned_messages_total", st.Cleaned)
 	t.int("disk_free_bytes", st.FreeBytes)
 	t.int("disk_total_bytes", st.TotalBytes)
+	t.int("disk_stuck_total", s.store.BusyTimes())
+	t.int("busy_answers_total", st.BusyAnswers)
+	t.int("puts_late_total", s.latePuts.Load())
+	if stuck := s.store.Busy(); stuck != nil {
+		t.int("disk_stuck_ms", int64(stuck.For/time.Millisecond))
+		t.line("disk_stuck_since", stuck.Since.UTC().Format(time.RFC3339))
+	} else {
+		t.int("disk_stuck_ms", 0)
+	}
 	writable := int64(1)
 	if st.Failed != nil {
 		writable = 0

@@ -71,7 +71,7 @@ func (b *Batch) pad() { b.buf = append(b.buf, zeros[:int(align(int64(len(b.buf))
 
 // Append stores the whole batch, or nothing of it: one lock, one write (two if a segment ends in it). When it returns, the messages
 // have their ids and offsets and killing the process cannot lose them; they count as acknowledged when Acked(ack) says so.
-// An error wraps ErrFull, ErrPoisoned, ErrTooLarge, ErrReadOnly or ErrClosed.
+// An error wraps ErrFull, ErrPoisoned, ErrTooLarge, ErrReadOnly or ErrClosed, or it is a *BusyError.
 func (s *Store) Append(b *Batch) (ack Position, err error) {
 	if len(b.frames) == 0 {
 		return 0, nil
@@ -81,6 +81,9 @@ func (s *Store) Append(b *Batch) (ack Position, err error) {
 		if int64(b.frames[i].size) > s.options.LogSegmentSize {
 			return 0, ErrTooLarge
 		}
+	}
+	if err := s.refuseWhileStuck(); err != nil {
+		return 0, err
 	}
 	s.mu.Lock()
 	at, err := s.writeBatchLocked(b, kindMessage, 0)
@@ -210,7 +213,10 @@ func (s *Store) writeLocked(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if _, err := s.open.file.WriteAt(b, s.appended-s.open.base); err != nil && !fault.Mutant("ignore_write_error") {
+	s.disk.write.begin()
+	_, err := s.open.file.WriteAt(b, s.appended-s.open.base)
+	s.disk.write.end()
+	if err != nil && !fault.Mutant("ignore_write_error") {
 		return uncertain(s.poisonLocked(fmt.Errorf("write %s: %w", s.open.name, err)))
 	}
 	s.appended += int64(len(b))
@@ -220,6 +226,9 @@ func (s *Store) writeLocked(b []byte) error {
 
 // appendControl writes one frame that is not a message and applies it. done, if not nil, runs under the lock after the write.
 func (s *Store) appendControl(k kind, queue uint32, logical int64, body []byte, done func(at int64)) (Position, error) {
+	if err := s.refuseWhileStuck(); err != nil {
+		return 0, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.appendControlLocked(k, queue, logical, body, done)

@@ -16,8 +16,10 @@ type Waiter interface {
 }
 
 type waiting struct {
-	pos    int64
-	waiter Waiter
+	pos     int64
+	waiter  Waiter
+	since   time.Duration // by the watchdog's clock; no waiter has one before those of the waiters before it
+	patient bool          // waits however long it takes
 }
 
 // unsafeRun is the end of a queue after a run that nobody may read before the log is flushed up to pos.
@@ -29,11 +31,16 @@ type unsafeRun struct {
 // Acked says whether everything up to a position that Append returned counts as acknowledged.
 func (s *Store) Acked(p Position) bool { return int64(p) <= s.flushed.Load() }
 
-// Await calls w.Acked when the position counts as acknowledged; never from this goroutine.
-func (s *Store) Await(p Position, w Waiter) {
-	s.mu.Lock()
-	s.waiting = append(s.waiting, waiting{pos: int64(p), waiter: w})
-	s.mu.Unlock()
+// Await calls w.Acked when the position counts as acknowledged; never from this goroutine. After DiskTimeout it calls it with a *BusyError.
+func (s *Store) Await(p Position, w Waiter) { s.await(p, w, false) }
+
+// AwaitPatiently is Await without a bound in time.
+func (s *Store) AwaitPatiently(p Position, w Waiter) { s.await(p, w, true) }
+
+func (s *Store) await(p Position, w Waiter, patient bool) {
+	s.waitMu.Lock()
+	s.waiting = append(s.waiting, waiting{int64(p), w, time.Duration(s.disk.clock.Load()), patient})
+	s.waitMu.Unlock()
 	s.signal(s.flushC)
 }
 
@@ -47,7 +54,7 @@ func (s *Store) wait(p Position) error {
 		return nil
 	}
 	c := make(waitChan, 1)
-	s.Await(p, c)
+	s.AwaitPatiently(p, c)
 	return <-c
 }
 
@@ -104,7 +111,9 @@ func (s *Store) flush() {
 	if failed == nil && target > s.flushed.Load() {
 		began := s.now()
 		fault.Point("flush.began")
+		s.disk.flush.begin()
 		err := s.syncAll(segs, dirty)
+		s.disk.flush.end()
 		fault.Point("flush.synced")
 		s.flushNanos.Add(int64(s.now().Sub(began)))
 		s.flushCount.Add(1)
@@ -127,7 +136,18 @@ func (s *Store) flush() {
 		}
 		s.unsafe = append(s.unsafe[:0], s.unsafe[n:]...)
 	}
+	more := failed == nil && len(s.unsafe) > 0
+	s.mu.Unlock()
+	s.tellFlushed(target, failed, more)
+	for _, w := range fire {
+		w.fn()
+	}
+}
+
+// tellFlushed tells those who waited for what is flushed up to target, or that it has failed. more says that others wait for the next flush.
+func (s *Store) tellFlushed(target int64, failed error, more bool) {
 	var due []waiting
+	s.waitMu.Lock()
 	kept := s.waiting[:0]
 	for _, w := range s.waiting {
 		if failed != nil || w.pos <= target {
@@ -138,18 +158,16 @@ func (s *Store) flush() {
 	}
 	clear(s.waiting[len(kept):])
 	s.waiting = kept
-	if failed == nil && (len(s.waiting) > 0 || len(s.unsafe) > 0) {
+	more = more || failed == nil && len(kept) > 0
+	s.waitMu.Unlock()
+	if more {
 		s.signal(s.flushC)
 	}
-	s.mu.Unlock()
 	if failed != nil {
 		failed = uncertain(failed)
 	}
 	for _, w := range due {
 		w.waiter.Acked(failed)
-	}
-	for _, w := range fire {
-		w.fn()
 	}
 }
 

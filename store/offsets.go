@@ -44,6 +44,9 @@ func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partiti
 	if offset < 0 {
 		return 0, fmt.Errorf("store: a negative offset, %d", offset)
 	}
+	if err := s.refuseWhileStuck(); err != nil {
+		return 0, err
+	}
 	key := appendOffsetKey(nil, string(topic), string(group), partition)
 	q := s.Queue([]byte(topic), partition)
 	s.mu.Lock()

@@ -19,7 +19,9 @@ type sealing struct {
 // rollLocked ends the open segment at base, which is s.appended, and goes on in a prepared one. The caller calls snapshotLocked
 // once everything before base is applied.
 func (s *Store) rollLocked(p *prepared, base int64) error {
+	s.disk.write.begin()
 	seg, err := p.place(s.fs, s.options.Dir, base, s.salt)
+	s.disk.write.end()
 	if err != nil {
 		p.discard(s.fs)
 		return uncertain(s.poisonLocked(err)) // the part of a batch before the roll is written
@@ -63,7 +65,9 @@ func (s *Store) takePreparedLocked() (*prepared, error) {
 		return nil, s.prepareErr
 	}
 	s.prepareTried = s.now()
+	s.disk.write.begin()
 	p, err := s.prepare()
+	s.disk.write.end()
 	s.prepareErr, s.noRoom = err, err
 	return p, err
 }

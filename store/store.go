@@ -37,11 +37,12 @@ type Options struct {
 	Now            func() time.Time
 	Uptime         func() time.Duration // goes on evenly, whatever happens to Now; default: since Open
 	Log            zerolog.Logger
-	LogSegmentSize int64 // bytes of a segment of the log; default 128 MiB
-	Prewrite       bool  // fill the next segment with zeros before it is needed, see prewrite.go
-	MaxUnflushed   int64 // bytes that may be acknowledged before they are flushed; default 256 MiB
-	RewriteRate    int64 // bytes a second, read and written, to put sealed segments into the order of their queues; 0: never
-	HotBytes       int64 // how far behind the end a read counts as in memory; default 256 MiB
+	LogSegmentSize int64         // bytes of a segment of the log; default 128 MiB
+	Prewrite       bool          // fill the next segment with zeros before it is needed, see prewrite.go
+	DiskTimeout    time.Duration // how long a put waits for the disk, see busy.go; 0: for ever
+	MaxUnflushed   int64         // bytes that may be acknowledged before they are flushed; default 256 MiB
+	RewriteRate    int64         // bytes a second, read and written, to put sealed segments into the order of their queues; 0: never
+	HotBytes       int64         // how far behind the end a read counts as in memory; default 256 MiB
 	Rules          func(protocol.Topic) Rules
 	DiskLimits     DiskLimits
 	ReadOnly       bool   // serve what is sound of a damaged log, write nothing
@@ -78,7 +79,6 @@ type Store struct {
 	hidden   map[int64]*hiddenGroup
 	foreign  []foreignRef
 	unsafe   []unsafeRun // runs that count only when they are flushed, in log order
-	waiting  []waiting
 	// positions of the checkpoint before the last one, and of the last one
 	checkpointed, checkpointedNext int64
 	looked                         int64     // what checkpointed was when segments were last looked for that can go
@@ -113,6 +113,10 @@ type Store struct {
 	quit                   chan struct{}
 	quitFlusher            chan struct{}
 	flusherOff, workersOff sync.WaitGroup
+
+	disk    diskWatch
+	waitMu  sync.Mutex // guards waiting; taken last, so that a write that hangs does not keep those who wait from being told
+	waiting []waiting  // for a flush, in the order in which they began to
 
 	files sync.Mutex // held while segment files are synced or closed
 
@@ -164,6 +168,7 @@ type Stats struct {
 	RewrittenBytes    int64         // written for that
 	RewriteTime       time.Duration // spent on it, without what it waited to be slow enough
 	RetentionStuck    int           // queues whose old messages could not be removed at the last try; the log says why
+	BusyAnswers       int64         // waiters that were told that the disk is busy
 	ArchivedDamaged   int64         // damaged places that an archive went around since the start
 }
 
@@ -172,7 +177,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
-		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom,
+		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom, BusyAnswers: s.disk.unknown.Load(),
 		Rewritten: s.rewritten.Load(), RewrittenBytes: s.rewrittenBytes.Load(), RewriteTime: time.Duration(s.rewriteNanos.Load())}
 	s.mu.Unlock()
 	s.mapped.mu.Lock()
@@ -240,6 +245,9 @@ func (s *Store) CreateQueue(topic protocol.Topic, partition int32) (*Queue, erro
 	}
 	if q := s.Queue([]byte(topic), partition); q != nil {
 		return q, nil
+	}
+	if err := s.refuseWhileStuck(); err != nil {
+		return nil, err
 	}
 	s.dirMu.Lock()
 	defer s.dirMu.Unlock()

@@ -56,7 +56,7 @@ type Limits struct {
 
 	MaxBuffered int64 // bytes for all connections together; 0: by the memory
 
-	idle, partial, first time.Duration
+	idle, partial, first, disk time.Duration
 }
 
 // IdleTimeout is how long a connection may be silent; 0: for ever.
@@ -67,6 +67,9 @@ func (l Limits) FirstCommandTimeout() time.Duration { return l.first }
 
 // PartialCommandTimeout is how long half a command may wait for its rest.
 func (l Limits) PartialCommandTimeout() time.Duration { return l.partial }
+
+// DiskTimeout is how long a put may wait for the disk; 0: for ever.
+func (l Limits) DiskTimeout() time.Duration { return l.disk }
 
 // TopicConfig is what is known of a topic; what its section does not say is the system's.
 type TopicConfig struct {
@@ -94,7 +97,7 @@ func Default() *Config {
 		HostName: "127.0.0.1", Port: 8123, HTTPPort: 8120, DataPath: "metaq-data", NumPartitions: 1, UnflushInterval: 10000,
 		MaxSegmentSize: 1 << 30, MaxTransferSize: 1 << 20, DeletePolicy: store.Policy{MaxAge: 168 * time.Hour}, DeleteWhen: deleteWhen,
 		AcceptPublish: true, AcceptSubscribe: true, Stat: true, AutoCreateTopics: true, LogSegmentSize: 128 << 20, PrewriteSegments: true, RewriteRate: 64 << 20, Disk: store.DiskLimits{Refuse: 95},
-		Limits:  Limits{MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second, first: time.Minute},
+		Limits:  Limits{MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second, first: time.Minute, disk: 2 * time.Second},
 		sources: map[string]string{}, idle: map[string]string{}, byName: map[string]int{},
 	}
 }

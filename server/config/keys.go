@@ -81,6 +81,7 @@ var keys = []key[Config]{
 	newKey("firstCommandTimeout", reloadable, "how long a new connection may take until its first command; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.first }),
 	newKey("idleTimeout", reloadable, "how long a connection may be silent; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.idle }),
 	newKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", durations, func(c *Config) *time.Duration { return &c.Limits.partial }),
+	newKey("diskTimeout", reloadable, "how long a put waits for a disk that does not answer; then it and all others are answered busy; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.disk }),
 
 	ignored[Config](zookeeperSection, "zk.zkConnect", noZooKeeper),
 	ignored[Config](zookeeperSection, "zk.zkSessionTimeoutMs", noZooKeeper),
