@@ -17,13 +17,16 @@ func TestCheck_ACrashBetweenTheRenamesOfACheckpoint(t *testing.T) {
 	s := mustOpen(t, o)
 	var mu sync.Mutex
 	var killed, cut *vfs.Mem
+	moved := false // the old checkpoint, out of the way of the new one
 	fsys.Inject(func(op vfs.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if killed == nil && op.Kind == vfs.OpRename && strings.HasSuffix(op.To, "/"+checkpointName) {
-			if _, err := fsys.Stat(s.path(checkpointName)); isNotExist(err) {
-				killed = fsys.KillClone()
-			}
+		switch {
+		case op.Kind != vfs.OpRename:
+		case strings.HasSuffix(op.To, "/"+checkpointPrev):
+			moved = true
+		case strings.HasSuffix(op.To, "/"+checkpointName) && moved && killed == nil:
+			killed = fsys.KillClone()
 		}
 		return nil
 	})
