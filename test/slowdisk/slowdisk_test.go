@@ -23,7 +23,7 @@ const row = 27
 
 // patience bounds what the tests wait for; clientBound is how long clients of the original wait for an answer.
 const (
-	patience    = 30 * time.Second
+	patience    = 90 * time.Second
 	clientBound = 3 * time.Second
 )
 
