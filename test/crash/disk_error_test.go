@@ -14,6 +14,7 @@ import (
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/history"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wire"
 )
 
 // A diskError is a system call of the broker that strace makes fail, once or from then on.
@@ -215,17 +216,17 @@ func (d diskError) injection() string {
 // checkReadOnly sees that a put is refused and that a get is not.
 func checkReadOnly(t *testing.T, addr string, q queue, after string) {
 	t.Helper()
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		t.Fatalf("%s: a new connection: %v", after, err)
 	}
-	defer conn.close()
-	a, err := conn.ask("put %s %d 4 0 7\r\nbody", q.topic, q.partition)
-	if err != nil || a.code != 503 || !strings.Contains(string(a.body), "write to the disk has failed") {
-		t.Errorf("%s: a put to %s is answered %d %s, %v; want 503 with the cause", after, q, a.code, a.body, err)
+	defer conn.Close()
+	a, err := conn.Command("put %s %d 4 0 7\r\nbody", q.Topic, q.Partition)
+	if err != nil || a.Code != 503 || !strings.Contains(string(a.Body), "write to the disk has failed") {
+		t.Errorf("%s: a put to %s is answered %d %s, %v; want 503 with the cause", after, q, a.Code, a.Body, err)
 	}
-	if a, err = conn.get(q, 0, readSize); err != nil || a.code != 200 {
-		t.Errorf("%s: a get of %s is answered %d %.200s, %v; want messages", after, q, a.code, a.body, err)
+	if a, err = conn.Get(q.Queue, 0, readSize); err != nil || a.Code != 200 {
+		t.Errorf("%s: a get of %s is answered %d %.200s, %v; want messages", after, q, a.Code, a.Body, err)
 	}
 }
 
@@ -276,17 +277,17 @@ func judgeRed(t *testing.T, name string, phases int) (refused int) {
 // awaitMessages waits until a partition has something to read.
 func awaitMessages(t *testing.T, addr string, q queue) {
 	t.Helper()
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.close()
+	defer conn.Close()
 	awaitThat(t, q.String()+" has messages", func() bool {
-		a, err := conn.get(q, 0, readSize)
+		a, err := conn.Get(q.Queue, 0, readSize)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a.code == 200
+		return a.Code == 200
 	})
 }
 

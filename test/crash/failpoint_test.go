@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -51,7 +48,7 @@ func TestFailpoints(t *testing.T) {
 		l.fault("kill -9")
 		broker.Kill(t)
 	})
-	points := failpoints(t)
+	points := chaos.Planted(t, "Point")
 	chosen := slices.Clone(points)
 	rng.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
 	chosen = chosen[:chaos.Pick(8, len(chosen))]
@@ -191,27 +188,4 @@ func tear(t *testing.T, data string, rng *rand.Rand) {
 	if _, err := f.WriteAt(half, int64(end)); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// failpoints are the names in the code.
-func failpoints(t *testing.T) (names []string) {
-	t.Helper()
-	call := regexp.MustCompile(`fault\.Point\("([a-z_.]+)"\)`)
-	for _, folder := range []string{"store", "server"} {
-		err := filepath.WalkDir(filepath.Join("..", "..", folder), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
-				return err
-			}
-			text, err := os.ReadFile(path)
-			for _, m := range call.FindAllSubmatch(text, -1) {
-				names = append(names, string(m[1]))
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/test/history"
+	"github.com/metaq/metaq/test/wire"
 )
 
 // committer commits growing offsets for a group of a partition, and onlooker reads them back and looks where the partition ends.
@@ -25,38 +26,38 @@ type onlooker struct {
 const lookEvery = 3 * time.Millisecond
 
 func (c *committer) work(addr string) {
-	e := history.Event{Proc: "c-" + c.queue.String(), F: history.Commit, Topic: c.queue.topic, Part: c.queue.partition, Group: group, Level: c.queue.level}
-	eachTick(addr, func(conn *wire) error {
+	e := history.Event{Proc: "c-" + c.queue.String(), F: history.Commit, Topic: c.queue.Topic, Part: c.queue.Partition, Group: group, Level: c.queue.level}
+	eachTick(addr, func(conn *wire.Conn) error {
 		c.value++
 		e.Off = c.value
-		return ask(c.run, conn, e, func(e *history.Event, _ answer) error { return nil },
-			"commit %s %s %d %d 1", c.queue.topic, group, c.queue.partition, c.value)
+		return ask(c.run, conn, e, func(e *history.Event, _ wire.Answer) error { return nil },
+			"commit %s %s %d %d 1", c.queue.Topic, group, c.queue.Partition, c.value)
 	})
 }
 
 func (o *onlooker) work(addr string) {
-	e := history.Event{Proc: "o-" + o.queue.String(), Topic: o.queue.topic, Part: o.queue.partition}
-	number := func(e *history.Event, a answer) (err error) {
-		e.Off, err = strconv.ParseInt(string(a.body), 10, 64)
+	e := history.Event{Proc: "o-" + o.queue.String(), Topic: o.queue.Topic, Part: o.queue.Partition}
+	number := func(e *history.Event, a wire.Answer) (err error) {
+		e.Off, err = strconv.ParseInt(string(a.Body), 10, 64)
 		return err
 	}
-	eachTick(addr, func(conn *wire) error {
+	eachTick(addr, func(conn *wire.Conn) error {
 		e.F, e.Group = history.End, ""
-		if err := ask(o.run, conn, e, number, "offset %s %s %d %d 1", o.queue.topic, group, o.queue.partition, int64(math.MaxInt64)); err != nil {
+		if err := ask(o.run, conn, e, number, "offset %s %s %d %d 1", o.queue.Topic, group, o.queue.Partition, int64(math.MaxInt64)); err != nil {
 			return err
 		}
 		e.F, e.Group = history.Position, group
-		return ask(o.run, conn, e, number, "committed %s %s %d 1", o.queue.topic, group, o.queue.partition)
+		return ask(o.run, conn, e, number, "committed %s %s %d 1", o.queue.Topic, group, o.queue.Partition)
 	})
 }
 
 // eachTick does something over one connection until that ends.
-func eachTick(addr string, do func(*wire) error) {
-	conn, err := dial(addr)
+func eachTick(addr string, do func(*wire.Conn) error) {
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		return // the fault came first
 	}
-	defer conn.close()
+	defer conn.Close()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for do(conn) == nil {
@@ -65,23 +66,23 @@ func eachTick(addr string, do func(*wire) error) {
 }
 
 // ask does one operation and notes it. take reads the text of a 200.
-func ask(run *history.Run, conn *wire, e history.Event, take func(*history.Event, answer) error, format string, args ...any) error {
+func ask(run *history.Run, conn *wire.Conn, e history.Event, take func(*history.Event, wire.Answer) error, format string, args ...any) error {
 	e.Type = history.Invoke
 	run.Add(e)
-	a, err := conn.ask(format, args...)
-	e.Type, e.Status = history.OK, a.code
+	a, err := conn.Command(format, args...)
+	e.Type, e.Status = history.OK, a.Code
 	switch {
 	case err != nil:
 		e.Type, e.Err = history.Info, err.Error()
-	case a.code == 200:
+	case a.Code == 200:
 		if err = take(&e, a); err != nil {
-			e.Type, e.Err = history.Info, fmt.Sprintf("200 %q: %v", a.body, err)
+			e.Type, e.Err = history.Info, fmt.Sprintf("200 %q: %v", a.Body, err)
 		}
-	case a.code == 404 && e.F == history.Position:
-	case a.code == 404 && e.F == history.End:
+	case a.Code == 404 && e.F == history.Position:
+	case a.Code == 404 && e.F == history.End:
 		e.Off = 0 // the partition was never written
 	default:
-		e.Type, e.Err = history.Info, string(a.body)
+		e.Type, e.Err = history.Info, string(a.Body)
 	}
 	run.Add(e)
 	return err

@@ -11,6 +11,7 @@ import (
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/history"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wire"
 )
 
 var kills = flag.Int("kills", 0, "how often TestKill9 kills the broker; 0: as often as its form says")
@@ -31,8 +32,8 @@ unflushInterval=10000
 `
 
 var queues = []queue{
-	{"flushed", 0, history.Flushed}, {"flushed", 1, history.Flushed},
-	{"written", 0, history.Accepted}, {"written", 1, history.Accepted},
+	{wire.Queue{Topic: "flushed"}, history.Flushed}, {wire.Queue{Topic: "flushed", Partition: 1}, history.Flushed},
+	{wire.Queue{Topic: "written"}, history.Accepted}, {wire.Queue{Topic: "written", Partition: 1}, history.Accepted},
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wire"
 )
 
 const (
@@ -75,7 +76,7 @@ func checkOrder(t *testing.T, addr string, sent int64) (twice int) {
 	t.Helper()
 	found := make([]bool, sent)
 	for partition := range 2 {
-		q := queue{"t", partition, ""}
+		q := wire.Queue{Topic: "t", Partition: partition}
 		last := int64(-1)
 		_, err := readAll(addr, q, func(m stored, broken error) {
 			name, err := parseNumber(m.data)

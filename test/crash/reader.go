@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/test/history"
+	"github.com/metaq/metaq/test/wire"
 )
 
 const (
@@ -25,16 +26,16 @@ type reader struct {
 }
 
 func (r *reader) event(kind string) history.Event {
-	return history.Event{Proc: fmt.Sprintf("r%d", r.number), Type: kind, F: r.f, Topic: r.queue.topic, Part: r.queue.partition, Group: group, Off: r.offset}
+	return history.Event{Proc: fmt.Sprintf("r%d", r.number), Type: kind, F: r.f, Topic: r.queue.Topic, Part: r.queue.Partition, Off: r.offset}
 }
 
 // work reads what comes until the connection ends, which the fault does.
 func (r *reader) work(addr string) {
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		return // the fault came first
 	}
-	defer conn.close()
+	defer conn.Close()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for {
@@ -49,30 +50,30 @@ func (r *reader) work(addr string) {
 }
 
 // get does one get and notes it.
-func (r *reader) get(conn *wire) (status int, err error) {
+func (r *reader) get(conn *wire.Conn) (status int, err error) {
 	r.run.Add(r.event(history.Invoke))
-	a, err := conn.get(r.queue, r.offset, readSize)
+	a, err := conn.Get(r.queue.Queue, r.offset, readSize)
 	e := r.event(history.Info)
 	if err != nil {
 		e.Err = err.Error()
 		r.run.Add(e)
 		return 0, err
 	}
-	e.Type, e.Status = history.OK, a.code
-	switch a.code {
+	e.Type, e.Status = history.OK, a.Code
+	switch a.Code {
 	case 200:
-		e.Got, r.offset = whole(a.body, r.offset)
+		e.Got, r.offset = whole(a.Body, r.offset)
 	case 301:
-		if e.To, err = strconv.ParseInt(string(a.body), 10, 64); err != nil {
-			return 0, fmt.Errorf("%s: 301 %q: %w", r.queue, a.body, err)
+		if e.To, err = strconv.ParseInt(string(a.Body), 10, 64); err != nil {
+			return 0, fmt.Errorf("%s: 301 %q: %w", r.queue, a.Body, err)
 		}
 		r.offset = e.To
 	case 404:
 	default:
-		e.Type, e.Err = history.Fail, string(a.body)
+		e.Type, e.Err = history.Fail, string(a.Body)
 	}
 	r.run.Add(e)
-	return a.code, nil
+	return a.Code, nil
 }
 
 // whole takes the whole messages out of an answer, and where the next one begins.
@@ -104,11 +105,11 @@ func whole(b []byte, at int64) ([]history.Message, int64) {
 
 // readFinal reads a partition from its first message to its end, for the judge.
 func readFinal(run *history.Run, addr string, q queue) error {
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		return err
 	}
-	defer conn.close()
+	defer conn.Close()
 	for r := (&reader{run: run, f: history.Final, queue: q}); ; {
 		at := r.offset
 		switch status, err := r.get(conn); {
@@ -125,26 +126,26 @@ func readFinal(run *history.Run, addr string, q queue) error {
 }
 
 // readAll calls visit for every message of a partition, in its order, and returns where it ends.
-func readAll(addr string, q queue, visit func(stored, error)) (end int64, err error) {
-	conn, err := dial(addr)
+func readAll(addr string, q wire.Queue, visit func(stored, error)) (end int64, err error) {
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		return 0, err
 	}
-	defer conn.close()
+	defer conn.Close()
 	for at := int64(0); ; {
-		a, err := conn.get(q, at, readSize)
+		a, err := conn.Get(q, at, readSize)
 		if err != nil {
 			return at, err
 		}
-		if a.code == 404 {
+		if a.Code == 404 {
 			return at, nil
 		}
-		if a.code != 200 {
-			return at, fmt.Errorf("%s: get at %d: %d %s", q, at, a.code, a.body)
+		if a.Code != 200 {
+			return at, fmt.Errorf("%s: get at %d: %d %s", q, at, a.Code, a.Body)
 		}
 		// An answer may end within a message; the next get begins with it. readSize is larger than any message.
 		from := at
-		for b := a.body; ; {
+		for b := a.Body; ; {
 			m, size, err := parseStored(b)
 			if size == 0 {
 				if err != nil {
@@ -158,7 +159,7 @@ func readAll(addr string, q queue, visit func(stored, error)) (end int64, err er
 			b = b[size:]
 		}
 		if at == from {
-			return at, fmt.Errorf("%s: %d bytes at %d hold no message", q, len(a.body), at)
+			return at, fmt.Errorf("%s: %d bytes at %d hold no message", q, len(a.Body), at)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wire"
 )
 
 // Small segments and a slow rewrite, so that a kill falls into the middle of one. What is rewritten lies 256 MiB behind the end, so the log
@@ -84,14 +85,17 @@ func unfinished(t *testing.T, data string) []string {
 	return names
 }
 
-// await polls for a condition, at most as long as an answer may take.
+// awaitBound is how long a condition may take.
+const awaitBound = time.Minute
+
+// await polls for a condition.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(answerBound); !done(); <-tick.C {
+	for end := time.Now().Add(awaitBound); !done(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("waited %s for %s", answerBound, what)
+			t.Fatalf("waited %s for %s", awaitBound, what)
 		}
 	}
 }
@@ -99,11 +103,11 @@ func await(t *testing.T, what string, done func() bool) {
 // fillMixed puts messages into the partitions in turn.
 func fillMixed(t *testing.T, addr string) {
 	t.Helper()
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.close()
+	defer conn.Close()
 	sent := make(chan error, 1)
 	go func() {
 		body := bytes.Repeat([]byte("0123456789abcdef"), rewriteBody/16)
@@ -111,7 +115,7 @@ func fillMixed(t *testing.T, addr string) {
 		for i := range rewriteMessages {
 			b = fmt.Appendf(b[:0], "put mixed %d %d 0 %d\r\n", i%rewriteParts, len(body), i)
 			copy(body, fmt.Sprintf("%08d", i))
-			if _, err := conn.conn.Write(append(b, body...)); err != nil {
+			if _, err := conn.Net.Write(append(b, body...)); err != nil {
 				sent <- err
 				return
 			}
@@ -119,8 +123,8 @@ func fillMixed(t *testing.T, addr string) {
 		sent <- nil
 	}()
 	for i := range rewriteMessages {
-		if a, err := conn.read(); err != nil || a.code != 200 {
-			t.Fatalf("put %d: %d %s, %v", i, a.code, a.body, err)
+		if a, err := conn.Read(); err != nil || a.Code != 200 {
+			t.Fatalf("put %d: %d %s, %v", i, a.Code, a.Body, err)
 		}
 	}
 	if err := <-sent; err != nil {
@@ -131,23 +135,23 @@ func fillMixed(t *testing.T, addr string) {
 // digests are of all bytes of each partition.
 func digests(t *testing.T, addr string) (sums []byte) {
 	t.Helper()
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.close()
+	defer conn.Close()
 	for p := range rewriteParts {
 		h, at := sha256.New(), int64(0)
 		for {
-			a, err := conn.get(queue{topic: "mixed", partition: p}, at, 1<<20)
-			if err != nil || a.code != 200 && a.code != 404 {
-				t.Fatalf("get mixed-%d at %d: %d %s, %v", p, at, a.code, a.body, err)
+			a, err := conn.Get(wire.Queue{Topic: "mixed", Partition: p}, at, 1<<20)
+			if err != nil || a.Code != 200 && a.Code != 404 {
+				t.Fatalf("get mixed-%d at %d: %d %s, %v", p, at, a.Code, a.Body, err)
 			}
-			if a.code == 404 {
+			if a.Code == 404 {
 				break
 			}
-			whole := len(a.body) / storedSize * storedSize // the end of an answer may lie within a message
-			h.Write(a.body[:whole])
+			whole := len(a.Body) / storedSize * storedSize // the end of an answer may lie within a message
+			h.Write(a.Body[:whole])
 			at += int64(whole)
 		}
 		if least := int64(rewriteMessages / rewriteParts * rewriteBody); at < least {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/test/history"
+	"github.com/metaq/metaq/test/wire"
 )
 
 // How hard a writer works: so many puts without an answer, and a burst of them so often.
@@ -26,13 +27,13 @@ type writer struct {
 }
 
 func (w *writer) event(kind string, n int64) history.Event {
-	return history.Event{Proc: fmt.Sprintf("w%d", w.number), Type: kind, F: history.Put, Topic: w.queue.topic, Part: w.queue.partition,
+	return history.Event{Proc: fmt.Sprintf("w%d", w.number), Type: kind, F: history.Put, Topic: w.queue.Topic, Part: w.queue.Partition,
 		ID: number{w.number, n}.id(), Level: w.queue.level, Attempt: 1}
 }
 
 // work sends until the connection ends, which the fault does.
 func (w *writer) work(addr string) {
-	conn, err := dial(addr)
+	conn, err := wire.Dial(addr)
 	if err != nil {
 		return // the fault came first: nothing was sent
 	}
@@ -42,7 +43,7 @@ func (w *writer) work(addr string) {
 	done := make(chan int64)
 	go func() { done <- w.send(conn, first, free, over) }()
 	open := w.listen(conn, free)
-	conn.close()
+	conn.Close()
 	close(over)
 	w.next = <-done
 	for n := first; n < w.next; n++ {
@@ -55,7 +56,7 @@ func (w *writer) work(addr string) {
 }
 
 // send puts messages from number n on until the connection fails, and returns the first number that was not sent.
-func (w *writer) send(conn *wire, n int64, free chan<- struct{}, over <-chan struct{}) int64 {
+func (w *writer) send(conn *wire.Conn, n int64, free chan<- struct{}, over <-chan struct{}) int64 {
 	tick := time.NewTicker(burstEvery)
 	defer tick.Stop()
 	var buf []byte
@@ -71,12 +72,12 @@ func (w *writer) send(conn *wire, n int64, free chan<- struct{}, over <-chan str
 			e := w.event(history.Invoke, n)
 			e.Len, e.CRC = len(body), sumOf(body)
 			w.run.Add(e)
-			buf = fmt.Appendf(buf, "put %s %d %d 0 %d\r\n", w.queue.topic, w.queue.partition, len(body), opaqueOf(n))
+			buf = fmt.Appendf(buf, "put %s %d %d 0 %d\r\n", w.queue.Topic, w.queue.Partition, len(body), opaqueOf(n))
 			buf = append(buf, body...)
 			n++
 		}
 		// A write that fails may have sent any part of it: all of it counts as sent.
-		if _, err := conn.conn.Write(buf); err != nil {
+		if _, err := conn.Net.Write(buf); err != nil {
 			return n
 		}
 		select {
@@ -92,18 +93,18 @@ func sumOf(b []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(b)) 
 func opaqueOf(n int64) int64 { return n % (1 << 30) }
 
 // listen notes what is answered until the connection ends, and returns which numbers were.
-func (w *writer) listen(conn *wire, free <-chan struct{}) map[int64]bool {
+func (w *writer) listen(conn *wire.Conn, free <-chan struct{}) map[int64]bool {
 	answered := map[int64]bool{}
 	base := w.next
 	for {
-		a, err := conn.read()
+		a, err := conn.Read()
 		if err != nil {
 			return answered
 		}
 		<-free
 		// The window is far smaller than the range of opaques: the distance from the first number of this
 		// connection is unambiguous.
-		n := base + (a.opaque-opaqueOf(base)+1<<30)%(1<<30)
+		n := base + (a.Opaque-opaqueOf(base)+1<<30)%(1<<30)
 		answered[n] = true
 		w.run.Add(w.outcome(n, a))
 	}
@@ -113,17 +114,17 @@ func (w *writer) listen(conn *wire, free <-chan struct{}) map[int64]bool {
 const uncertain = "a restart of the broker tells whether this is stored"
 
 // outcome is the event of an answer. Only 503 says that nothing was stored, if it does not say otherwise.
-func (w *writer) outcome(n int64, a answer) history.Event {
+func (w *writer) outcome(n int64, a wire.Answer) history.Event {
 	e := w.event(history.Info, n)
-	e.Status, e.Err = a.code, string(a.body)
-	if a.code == 503 && !strings.Contains(e.Err, uncertain) {
+	e.Status, e.Err = a.Code, string(a.Body)
+	if a.Code == 503 && !strings.Contains(e.Err, uncertain) {
 		e.Type = history.Fail
 	}
-	if a.code != 200 {
+	if a.Code != 200 {
 		return e
 	}
 	words := strings.Fields(e.Err)
-	if len(words) != 3 || words[1] != strconv.Itoa(w.queue.partition) {
+	if len(words) != 3 || words[1] != strconv.Itoa(w.queue.Partition) {
 		return e
 	}
 	id, err1 := strconv.ParseInt(words[0], 10, 64)

@@ -3,11 +3,9 @@ package mutants
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +41,7 @@ const root = "../.."
 
 // TestMutants is test 38: each planted mistake fails the tests that are there to find it, and without one they pass.
 func TestMutants(t *testing.T) {
-	if planted := planted(t); len(planted) != len(mutants) {
+	if planted := chaos.Planted(t, "Mutant"); len(planted) != len(mutants) {
 		t.Errorf("the code holds the mutants %v; the table has %d", planted, len(mutants))
 	}
 	binaries, all := map[string]string{}, map[string][]string{}
@@ -73,29 +71,6 @@ func TestMutants(t *testing.T) {
 		}
 	}
 	chaos.Figure(t, 38, "mutants convicted", "%d of %d", convicted, len(mutants))
-}
-
-// planted are the names of the mistakes in the code.
-func planted(t *testing.T) (names []string) {
-	t.Helper()
-	call := regexp.MustCompile(`fault\.Mutant\("([a-z_]+)"\)`)
-	for _, folder := range []string{"store", "server"} {
-		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
-			}
-			text, err := os.ReadFile(path)
-			for _, m := range call.FindAllSubmatch(text, -1) {
-				names = append(names, string(m[1]))
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // build makes the test binary of a package with the mutants in it.

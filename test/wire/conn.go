@@ -80,6 +80,14 @@ func (c *Conn) Read() (Answer, error) {
 	return a, err
 }
 
+// Command sends one command line, and reads its answer.
+func (c *Conn) Command(format string, args ...any) (Answer, error) {
+	if _, err := fmt.Fprintf(c.Net, format+"\r\n", args...); err != nil {
+		return Answer{}, err
+	}
+	return c.Read()
+}
+
 // Get asks for messages from an offset on.
 func (c *Conn) Get(q Queue, offset int64, size int) (Answer, error) {
 	if err := c.Ask(q, offset, size); err != nil {
