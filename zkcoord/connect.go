@@ -1,0 +1,77 @@
+package zkcoord
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// defaultPort is ZooKeeper's for clients.
+const defaultPort = "2181"
+
+// ParseConnect reads a connect string as ZooKeeper's own clients take it: "host[:port],host[:port]...[/chroot]". The chroot is in front of all paths.
+func ParseConnect(s string) (servers []string, chroot string, err error) {
+	hosts := s
+	if i := strings.IndexByte(s, '/'); i >= 0 {
+		hosts, chroot = s[:i], strings.TrimRight(s[i:], "/")
+	}
+	if err := checkPath(chroot); err != nil {
+		return nil, "", fmt.Errorf("zookeeper %q: %w", s, err)
+	}
+	for host := range strings.SplitSeq(hosts, ",") {
+		host = strings.TrimSpace(host)
+		if host == "" {
+			continue
+		}
+		server, err := withPort(host)
+		if err != nil {
+			return nil, "", fmt.Errorf("zookeeper %q: %w", s, err)
+		}
+		servers = append(servers, server)
+	}
+	if len(servers) == 0 {
+		return nil, "", fmt.Errorf("zookeeper %q: there is no server in it; want host:port,host:port", s)
+	}
+	return servers, chroot, nil
+}
+
+func withPort(host string) (string, error) {
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name, port = strings.Trim(host, "[]"), defaultPort
+		if strings.Contains(name, ":") && !strings.HasPrefix(host, "[") {
+			return "", fmt.Errorf("%q: an IPv6 address stands in brackets", host)
+		}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || name == "" {
+		return "", fmt.Errorf("%q is no host:port", host)
+	}
+	return net.JoinHostPort(name, port), nil
+}
+
+// ParseRoot reads the root of the tree, zk.zkRoot.
+func ParseRoot(s string) (Layout, error) {
+	root := strings.TrimRight(s, "/")
+	if err := checkPath(root); err != nil {
+		return "", fmt.Errorf("zookeeper root %q: %w", s, err)
+	}
+	return Layout(root), nil
+}
+
+// checkPath accepts "" and an absolute path with no empty name.
+func checkPath(p string) error {
+	if p == "" {
+		return nil
+	}
+	if p[0] != '/' {
+		return errors.New("a path begins with a slash")
+	}
+	for name := range strings.SplitSeq(p[1:], "/") {
+		if name == "" || name == "." || name == ".." || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return fmt.Errorf("a path has no part %q", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package zkcoord
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A Registration is a node that somebody wants to be there, and how.
+type Registration struct {
+	Path string
+	Data []byte
+	Kind Kind
+	// Stage orders what is made: nothing of a stage is, as long as something of an earlier one is not there. What all others lean on, such as the
+	// master node of a broker, has stage 0.
+	Stage int
+	// Ours says whether an ephemeral node that another session has made, with this data, is left over from ourselves and may be taken away. nil: it is
+	// waited for until it goes with its session.
+	Ours func(data []byte) bool
+}
+
+// TakenError says that a node is there and is somebody else's.
+type TakenError struct {
+	Path  string
+	Data  string
+	Owner int64 // session
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s is taken by somebody else, %q (session %#x). Two with the same id? One that is gone goes with its session", e.Path, e.Data, e.Owner)
+}
+
+// A Registrar keeps nodes in ZooKeeper as they are wanted, over all sessions and outages, until it is closed.
+type Registrar struct {
+	session *Session
+	onState func(error)
+
+	mu     sync.Mutex
+	wanted map[string]Registration
+	stands map[string]standing // what was made, or found
+	gone   map[string]Registration
+	wake   chan struct{}
+	done   chan struct{} // closed and made anew when everything is as wanted
+	synced bool
+	quit   context.CancelFunc
+	off    sync.WaitGroup
+}
+
+// standing is a node as the registrar has left it.
+type standing struct {
+	session int64
+	data    []byte
+	version int32
+}
+
+// NewRegistrar makes a Registrar without any nodes. onState, if not nil, is called with nil when everything is there that is wanted, and with what stands
+// in the way otherwise, each time that changes.
+func NewRegistrar(s *Session, onState func(error)) *Registrar {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Registrar{
+		session: s, onState: onState, wanted: map[string]Registration{}, stands: map[string]standing{}, gone: map[string]Registration{},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), quit: cancel,
+	}
+	r.off.Go(func() { r.run(ctx) })
+	return r
+}
+
+// Set wants nodes, or other data in nodes that are wanted.
+func (r *Registrar) Set(nodes ...Registration) {
+	r.mu.Lock()
+	for _, n := range nodes {
+		r.wanted[n.Path] = n
+		delete(r.gone, n.Path)
+	}
+	r.changedLocked()
+	r.mu.Unlock()
+}
+
+// Unset wants nodes no longer: they are removed.
+func (r *Registrar) Unset(paths ...string) {
+	r.mu.Lock()
+	for _, p := range paths {
+		if n, ok := r.wanted[p]; ok {
+			delete(r.wanted, p)
+			r.gone[p] = n
+		}
+	}
+	r.changedLocked()
+	r.mu.Unlock()
+}
+
+func (r *Registrar) changedLocked() {
+	r.synced = false
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Await waits until everything is as it is wanted.
+func (r *Registrar) Await(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		synced, done := r.synced, r.done
+		r.mu.Unlock()
+		if synced {
+			return nil
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close ends the registrar. What it has made stays; see Clear.
+func (r *Registrar) Close() {
+	r.quit()
+	r.off.Wait()
+}
+
+// Clear removes everything, the latest stage first, and waits for that.
+func (r *Registrar) Clear(ctx context.Context) error {
+	r.mu.Lock()
+	paths := slices.Collect(maps.Keys(r.wanted))
+	r.mu.Unlock()
+	r.Unset(paths...)
+	return r.Await(ctx)
+}
+
+const (
+	registerAtOnce = 64 // requests under way
+)
+
+func (r *Registrar) run(ctx context.Context) {
+	pause, told := firstPause, errors.New("nothing was told yet")
+	var done int64 // session in which everything was made
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		status, changed := r.session.Status()
+		if status.State != Connected || status.ID == done {
+			select {
+			case <-r.wake:
+			case <-retry.C:
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if status, _ = r.session.Status(); status.State != Connected {
+			continue
+		}
+		err := r.reconcile(ctx, status.ID)
+		if ctx.Err() != nil {
+			return
+		}
+		if same := err == nil && told == nil || err != nil && told != nil && err.Error() == told.Error(); !same && r.onState != nil {
+			r.onState(err)
+		}
+		told, done = err, status.ID
+		if err == nil {
+			pause = firstPause
+			continue
+		}
+		retry.Reset(pause)
+		pause = min(2*pause, mostPause)
+	}
+}
+
+// reconcile makes what is wanted and not there in this session, and removes what is not wanted any more.
+func (r *Registrar) reconcile(ctx context.Context, session int64) error {
+	r.mu.Lock()
+	gone := slices.Collect(maps.Values(r.gone))
+	wanted := slices.Collect(maps.Values(r.wanted))
+	r.mu.Unlock()
+	slices.SortFunc(gone, func(a, b Registration) int { return -byStage(a, b) })
+	if err := r.stages(ctx, gone, func(n Registration) error { return r.remove(ctx, n) }); err != nil {
+		return err
+	}
+	slices.SortFunc(wanted, byStage)
+	if err := r.stages(ctx, wanted, func(n Registration) error { return r.make(ctx, session, n) }); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.wake) == 0 && !r.synced {
+		r.synced = true
+		close(r.done)
+		r.done = make(chan struct{})
+	}
+	return nil
+}
+
+func byStage(a, b Registration) int {
+	return cmp.Or(cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Path, b.Path))
+}
+
+// stages does something with nodes, those of a stage side by side.
+func (r *Registrar) stages(ctx context.Context, nodes []Registration, do func(Registration) error) error {
+	for len(nodes) > 0 {
+		n := slices.IndexFunc(nodes, func(o Registration) bool { return o.Stage != nodes[0].Stage })
+		if n < 0 {
+			n = len(nodes)
+		}
+		var wait sync.WaitGroup
+		var mu sync.Mutex
+		var first error
+		room := make(chan struct{}, registerAtOnce)
+		for _, node := range nodes[:n] {
+			room <- struct{}{}
+			wait.Go(func() {
+				defer func() { <-room }()
+				if err := do(node); err != nil {
+					mu.Lock()
+					first = cmp.Or(first, err)
+					mu.Unlock()
+				}
+			})
+		}
+		wait.Wait()
+		if first != nil {
+			return first
+		}
+		nodes = nodes[n:]
+	}
+	return nil
+}
+
+// make makes one node, unless it stands as it is wanted.
+func (r *Registrar) make(ctx context.Context, session int64, n Registration) error {
+	r.mu.Lock()
+	at, known := r.stands[n.Path]
+	r.mu.Unlock()
+	if known && (at.session == session || n.Kind == Persistent) && bytes.Equal(at.data, n.Data) {
+		return nil
+	}
+	err := r.session.Create(ctx, n.Path, n.Data, n.Kind)
+	if err == nil {
+		r.stand(n, standing{session, n.Data, 0})
+		return nil
+	}
+	if !errors.Is(err, ErrNodeExists) {
+		return err
+	}
+	data, stat, err := r.session.Get(ctx, n.Path)
+	switch {
+	case errors.Is(err, ErrNoNode):
+		return r.make(ctx, session, n) // it went just now
+	case err != nil:
+		return err
+	case n.Kind == Persistent && stat.Owner == 0, stat.Owner == session:
+		version := stat.Version
+		if !bytes.Equal(data, n.Data) {
+			if version, err = r.session.Set(ctx, n.Path, n.Data, stat.Version); err != nil {
+				return err
+			}
+		}
+		r.stand(n, standing{session, n.Data, version})
+		return nil
+	}
+	// Left over from an earlier session of ours, or somebody else's.
+	if !(known && at.session == stat.Owner) && (n.Ours == nil || !n.Ours(data)) {
+		return &TakenError{n.Path, string(data), stat.Owner}
+	}
+	if err := r.session.Delete(ctx, n.Path, stat.Version); err != nil && !errors.Is(err, ErrNoNode) {
+		return err
+	}
+	return r.make(ctx, session, n)
+}
+
+func (r *Registrar) stand(n Registration, at standing) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stands[n.Path] = at
+}
+
+// remove removes a node if it is ours.
+func (r *Registrar) remove(ctx context.Context, n Registration) error {
+	r.mu.Lock()
+	at, known := r.stands[n.Path]
+	r.mu.Unlock()
+	if known {
+		_, stat, err := r.session.Get(ctx, n.Path)
+		switch {
+		case errors.Is(err, ErrNoNode):
+		case err != nil:
+			return err
+		case n.Kind == Persistent || stat.Owner == at.session:
+			err := r.session.Delete(ctx, n.Path, AnyVersion)
+			if errors.Is(err, ErrNotEmpty) { // the children are others'; the node says that it is empty
+				_, err = r.session.Set(ctx, n.Path, nil, AnyVersion)
+			}
+			if err != nil && !errors.Is(err, ErrNoNode) {
+				return err
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.stands, n.Path)
+	if _, again := r.wanted[n.Path]; !again {
+		delete(r.gone, n.Path)
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package zkcoord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// Answers of ZooKeeper, for errors.Is.
+var (
+	ErrNoNode     = zk.ErrNoNode
+	ErrNodeExists = zk.ErrNodeExists
+	ErrBadVersion = zk.ErrBadVersion // somebody else has changed the node
+	ErrNotEmpty   = zk.ErrNotEmpty   // it has children
+
+	// ErrClosed is the answer of a Session that was closed.
+	ErrClosed = errors.New("zookeeper: the session is closed")
+	// ErrUnknown is wrapped when the connection broke, or the context ended, while ZooKeeper had the request: a write may have happened.
+	ErrUnknown = errors.New("zookeeper: it is not known whether this happened")
+)
+
+// AnyVersion of a node is good for Set and Delete.
+const AnyVersion int32 = -1
+
+// maxPacket is ZooKeeper's own bound for a request and for an answer, in bytes (jute.maxbuffer).
+const maxPacket = 1 << 20
+
+// State is that of a Session.
+type State int
+
+const (
+	// Suspended: there is no connection just now. The ephemeral nodes are there yet.
+	Suspended State = iota
+	// Connected: a server answers.
+	Connected
+	// Lost: no server has answered for two thirds of the time-out. The ephemeral nodes may be gone, and what they stood for may be somebody else's.
+	Lost
+	// Closed: it was closed. It never becomes anything else.
+	Closed
+)
+
+func (s State) String() string {
+	return [...]string{"suspended", "connected", "lost", "closed"}[s]
+}
+
+// Status is the state of a Session at one time.
+type Status struct {
+	State State
+	ID    int64 // of ZooKeeper's session; 0 before the first. Ephemeral nodes of another one are not there, or will not be for long
+}
+
+// Config is what a Session needs.
+type Config struct {
+	Connect        string        // see ParseConnect
+	SessionTimeout time.Duration // asked for; ZooKeeper grants 2 to 20 of its ticks. Default: 10 s
+	ConnectTimeout time.Duration // for the connection to one server and for its greeting. Default: 5 s
+	Log            *slog.Logger  // default: silent
+}
+
+const (
+	defaultSessionTimeout = 10 * time.Second
+	defaultConnectTimeout = 5 * time.Second
+)
+
+// A Session is a connection to ZooKeeper that is opened again for as long as it is wanted, see the package's documentation. It may be used from
+// several goroutines.
+type Session struct {
+	config Config
+	chroot string
+	conn   *zk.Conn
+	log    *slog.Logger
+	began  time.Time
+	heard  atomic.Int64 // when a server was heard last, since began
+
+	mu       sync.Mutex
+	status   Status
+	changed  chan struct{} // closed when status changes
+	timeout  time.Duration // that was granted, or asked for until then
+	watching map[watchKey]*watcher
+
+	quit chan struct{}
+	off  sync.WaitGroup
+}
+
+// Connect makes a Session and returns at once; an error is about the configuration. Whether there is a server shows in its Status.
+func Connect(c Config) (*Session, error) {
+	servers, chroot, err := ParseConnect(c.Connect)
+	if err != nil {
+		return nil, err
+	}
+	if c.SessionTimeout <= 0 {
+		c.SessionTimeout = defaultSessionTimeout
+	}
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = defaultConnectTimeout
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Session{
+		config: c, chroot: chroot, log: c.Log, began: time.Now(), timeout: c.SessionTimeout,
+		changed: make(chan struct{}), watching: map[watchKey]*watcher{}, quit: make(chan struct{}),
+	}
+	// The library says what happens on a channel that drops what does not fit, so it calls us instead.
+	conn, _, err := zk.Connect(servers, c.SessionTimeout, zk.WithEventCallback(s.happened), zk.WithDialer(s.dial),
+		zk.WithHostProvider(&rotation{}), zk.WithLogger(quiet{c.Log}), zk.WithLogInfo(false), zk.WithMaxBufferSize(maxPacket))
+	if err != nil {
+		return nil, fmt.Errorf("zookeeper %q: %w", c.Connect, err)
+	}
+	s.conn = conn
+	s.off.Go(s.watchClock)
+	return s, nil
+}
+
+// Close ends the session: ZooKeeper removes its ephemeral nodes at once, if it can be reached. Requests that wait end with ErrClosed.
+func (s *Session) Close() {
+	s.mu.Lock()
+	if s.status.State == Closed {
+		s.mu.Unlock()
+		return
+	}
+	s.setLocked(Status{Closed, s.status.ID})
+	s.mu.Unlock()
+	close(s.quit)
+	s.conn.Close()
+	s.off.Wait()
+}
+
+// Status is how it is now, and a channel that is closed when that changes.
+func (s *Session) Status() (Status, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, s.changed
+}
+
+// Timeout is the time-out of the session: what ZooKeeper has granted, or what was asked for as long as that is not known.
+func (s *Session) Timeout() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.timeout
+}
+
+// Await waits until a server answers.
+func (s *Session) Await(ctx context.Context) error {
+	for {
+		status, changed := s.Status()
+		switch status.State {
+		case Connected:
+			return nil
+		case Closed:
+			return ErrClosed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("no answer from zookeeper at %s: %w", s.config.Connect, ctx.Err())
+		}
+	}
+}
+
+func (s *Session) setLocked(now Status) {
+	if now == s.status || s.status.State == Closed {
+		return
+	}
+	s.status = now
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// happened is called by the library for each of its events, and must not block.
+func (s *Session) happened(e zk.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.status
+	switch {
+	case e.Type != zk.EventSession:
+		return
+	case e.State == zk.StateHasSession:
+		now = Status{Connected, s.conn.SessionID()}
+		if now.ID != s.status.ID {
+			s.log.Info("zookeeper: a new session", "id", fmt.Sprintf("%#x", now.ID), "server", e.Server, "timeout", s.timeout)
+		}
+	case e.State == zk.StateExpired:
+		now.State = Lost
+		s.log.Warn("zookeeper: the session has expired", "id", fmt.Sprintf("%#x", now.ID))
+	case e.State == zk.StateDisconnected && now.State == Connected:
+		now.State = Suspended
+		s.log.Warn("zookeeper: the connection is gone", "server", e.Server)
+	}
+	s.setLocked(now)
+}
+
+// watchClock declares the session lost. ZooKeeper ends it when it has not heard of us for the time-out, and it has heard of us after it sent what
+// we have heard last.
+func (s *Session) watchClock() {
+	timer := time.NewTimer(s.lostIn())
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-s.quit:
+			return
+		}
+		if s.lostIn() <= 0 {
+			s.mu.Lock()
+			if now := s.status; now.State == Connected || now.State == Suspended && now.ID != 0 {
+				s.log.Warn("zookeeper: no answer for two thirds of the session's time-out, so it counts as lost", "id", fmt.Sprintf("%#x", now.ID), "timeout", s.timeout)
+				s.setLocked(Status{Lost, now.ID})
+			}
+			s.mu.Unlock()
+		}
+		if status, _ := s.Status(); status.State == Lost && s.conn.State() == zk.StateHasSession {
+			s.confirm()
+		}
+		timer.Reset(max(s.lostIn(), s.Timeout()/clockLooks))
+	}
+}
+
+// clockLooks is how often in a time-out the clock is looked at.
+const clockLooks = 20
+
+// confirm asks the server about a session that counts as lost although the connection is there: this process may have been stopped for a while. An
+// answer that came to it meanwhile says nothing; one to this request does.
+func (s *Session) confirm() {
+	id := s.conn.SessionID()
+	answered := make(chan error, 1)
+	go func() {
+		_, _, err := s.conn.Exists("/")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err == nil && id == s.conn.SessionID() {
+			s.mu.Lock()
+			s.setLocked(Status{Connected, id})
+			s.mu.Unlock()
+		}
+	case <-time.After(s.Timeout() / clockLooks):
+	case <-s.quit:
+	}
+}
+
+func (s *Session) lostIn() time.Duration {
+	return time.Duration(s.heard.Load()) + s.Timeout()*2/3 - time.Since(s.began)
+}
+
+// hear notes that a server has said something.
+func (s *Session) hear() { s.heard.Store(int64(time.Since(s.began))) }
+
+func (s *Session) grant(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d != s.config.SessionTimeout && d != s.timeout {
+		s.log.Warn("zookeeper: the server grants another time-out than was asked for", "asked", s.config.SessionTimeout, "granted", d)
+	}
+	s.timeout = d
+}
+
+func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
+	c, err := net.DialTimeout(network, address, s.config.ConnectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return &heardConn{Conn: c, greeting: s.config.ConnectTimeout, heard: s.hear, granted: s.grant}, nil
+}
+
+// quiet passes on what the library says as details: what matters is said above.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(format string, args ...any) {
+	q.log.Debug("zookeeper: " + fmt.Sprintf(format, args...))
+}
