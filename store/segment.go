@@ -30,6 +30,7 @@ type segment struct {
 	mapping    vfs.Mapping
 	data       []byte       // the bytes of the mapping
 	clustered  bool         // its frames lie in the order of their queues, see rewrite.go; known while it is mapped
+	until      int64        // of a clustered one: its frames have positions below; known while it is mapped
 	index      *sealedIndex // nil until sealed; guarded by Store.mu
 	sealed     bool         // it has an index file; guarded by Store.mu
 	removed    bool         // retention removes its files, or has; guarded by mappings.mu
@@ -148,7 +149,7 @@ func (g *segment) top() int64 { return min(g.limit, g.base+int64(len(g.data))) }
 
 // whole is the segment with the length that its file has; pinned, as long as the original is.
 func (g *segment) whole() *segment {
-	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data, clustered: g.clustered}
+	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data, clustered: g.clustered, until: g.until}
 }
 
 // bytes is the mapping from a log position on.
@@ -192,13 +193,13 @@ func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 
 // owns says whether a frame that says that it is from a position may lie at a place.
 func (g *segment) owns(pos, place int64) bool {
-	return pos == place || g.clustered && pos >= g.base && pos < g.limit
+	return pos == place || g.clustered && pos >= g.base && pos < g.until
 }
 
 // frameIn reads the frame at a place, where b is the segment from there on.
 func (g *segment) frameIn(b []byte, place int64) (h header, body []byte, reason string) {
 	if g.clustered {
-		return frameOf(b, place, g.base, g.limit, g.salt)
+		return frameOf(b, place, g.base, g.until, g.salt)
 	}
 	return frameAt(b, place, g.salt)
 }
