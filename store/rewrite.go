@@ -96,7 +96,7 @@ func (s *Store) rewriteSegment(g *segment, wait func(bytes int64) bool) (err err
 	}); err != nil {
 		return err
 	}
-	r := &rewrite{store: s, segment: g, old: old, wait: wait, cold: g.mapping.Cached() < int64(len(g.data))/2}
+	r := &rewrite{store: s, segment: g, old: old, wait: wait, cold: g.mapping.Cached(0, int64(len(g.data))) < int64(len(g.data))/2}
 	log, index := g.name+".tmp", indexName(g.name)+".tmp"
 	defer func() {
 		for _, name := range []string{log, index} {

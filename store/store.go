@@ -135,7 +135,8 @@ type Store struct {
 	flushCount, flushNanos atomic.Int64
 
 	rewritten, rewrittenBytes, rewriteNanos atomic.Int64
-	checkpointSound                         bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
+	answered                                atomic.Int64 // bytes that reads have given
+	checkpointSound                         bool         // the last checkpoint is one that can be read; set at the start, then only by who writes it
 	tornBytes                               int64
 	opened                                  time.Time
 	stamps, ages                            steadyClock // of frames and of retention; guarded by mu

@@ -66,8 +66,8 @@ type Mapping interface {
 	Advise(offset, length int64)
 	// Prefetch has a range read from the disk without waiting for it, with the same freedom.
 	Prefetch(offset, length int64)
-	// Cached is how many bytes are in memory now, and would cost no disk to read; all of them on systems that do not say.
-	Cached() int64
+	// Cached is how many bytes of a range are in memory now, and would cost no disk to read; all of them on systems that do not say.
+	Cached(offset, length int64) int64
 	Unmap() error
 }
 
