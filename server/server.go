@@ -94,7 +94,7 @@ func throttled(log zerolog.Logger) zerolog.Logger {
 func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
-		LogSegmentSize: cfg.LogSegmentSize, Prewrite: cfg.PrewriteSegments, RewriteRate: cfg.RewriteRate,
+		LogSegmentSize: cfg.LogSegmentSize, RewriteRate: cfg.RewriteRate,
 		DiskLimits: cfg.Disk, DiskTimeout: cfg.Limits.DiskTimeout(),
 	}
 }

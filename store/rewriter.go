@@ -128,3 +128,15 @@ func (p *pace) wait(bytes int64) bool {
 		p.waited += time.Since(now)
 	}
 }
+
+// pause waits; false when the store closes.
+func (s *Store) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.quit:
+		return false
+	}
+}

@@ -87,9 +87,6 @@ func (f *memFile) WriteAt(b []byte, offset int64) (int, error) {
 	return len(b), full
 }
 
-// StartSync does nothing: a crash clone may hold what was not synced anyway.
-func (f *memFile) StartSync(offset, length int64) error { return nil }
-
 func (f *memFile) Sync() error {
 	injected := f.mem.begin(Op{Kind: OpSync, Name: f.name})
 	if err := f.lock(OpSync, false); err != nil {

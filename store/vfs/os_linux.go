@@ -17,12 +17,6 @@ import (
 // the blocks were reserved before.
 func (f *osFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
 
-func (f *osFile) StartSync(offset, length int64) error {
-	return f.control("sync_file_range", func(fd int) error {
-		return unix.SyncFileRange(fd, offset, length, unix.SYNC_FILE_RANGE_WRITE)
-	})
-}
-
 func (f *osFile) Allocate(size int64) error {
 	return f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 }

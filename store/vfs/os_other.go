@@ -13,9 +13,6 @@ import (
 // Sync is the fsync of package os.
 func (f *osFile) Sync() error { return f.File.Sync() }
 
-// StartSync does nothing: few systems have a call for that.
-func (f *osFile) StartSync(offset, length int64) error { return nil }
-
 // Allocate grows the file without reserving its blocks: few systems have a call for that.
 func (f *osFile) Allocate(size int64) error {
 	now, err := f.Size()
