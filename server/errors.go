@@ -59,7 +59,7 @@ func (s *Server) onWire(err error) (protocol.Status, string) {
 	case errors.Is(err, store.ErrTooLarge):
 		return protocol.StatusBadRequest, "the message is larger than a segment of the log (logSegmentSize)"
 	case errors.As(err, &corrupt):
-		s.log.Error().Err(err).Msg("damage in the log")
+		s.damageLog.Error().Err(err).Msg("damage in the log")
 		return protocol.StatusError, "the stored message is damaged; the broker's log names the place"
 	}
 	s.errorLog.Error().Err(err).Msg("command failed")

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,12 +64,12 @@ func (c *conn) get(l *loop, r *protocol.Request) {
 func (c *conn) read(l *loop, g *getRequest) {
 	at, direct := len(l.out), false
 	var err error
-	l.views, err = g.queue.Gather(l.views, g.offset, g.max, c.server.transfer(), true, func(views [][]byte, size int) {
-		l.out = protocol.AppendValueHeader(l.out, size, g.opaque)
-		if size < gatherSize*len(views) || !c.writeViews(l, views, &direct) {
-			l.out = appendViews(l.out, views)
+	l.views, err = g.queue.Gather(l.views, g.offset, g.max, c.server.transfer(), true, func(v store.Views) {
+		l.out = protocol.AppendValueHeader(l.out, v.Size, g.opaque)
+		if !isLarge(v) || !c.writeViews(l, v, &direct) {
+			l.out = appendViews(l.out, v)
 		}
-		l.counts.hit(size)
+		l.counts.hit(v.Size)
 	})
 	switch {
 	case err == nil:
@@ -84,8 +85,7 @@ func (c *conn) read(l *loop, g *getRequest) {
 	switch {
 	case errors.Is(err, store.ErrCold):
 		l.counts.coldReads.Add(1)
-		request := *g
-		c.enqueue(l, g.opaque, func(buf []byte) []byte { return c.server.coldRead(buf, l.counts, &request) })
+		c.enqueueRead(l, *g)
 	case errors.Is(err, store.ErrEnd) && c.server.waits(g):
 		c.poll(l, g)
 	default:
@@ -103,27 +103,55 @@ func (s *Server) transfer() int {
 // the kernel takes no more than 1024 pieces at once, and small ones cost it more than their copy.
 const gatherSize = 4 << 10
 
+func isLarge(v store.Views) bool { return v.Size >= gatherSize*len(v.Parts) }
+
 // writeViews writes the answers that are ready and then bytes of the log, if the connection can do so now; it sets began before it does.
-func (c *conn) writeViews(l *loop, views [][]byte, began *bool) bool {
+func (c *conn) writeViews(l *loop, v store.Views, began *bool) bool {
 	sock, ok := c.sock.(*gnetSocket)
 	if !ok || c.closed || c.isDirty || sock.Buffered() > 0 {
 		return false
 	}
-	l.gather = append(append(l.gather[:0], l.out), views...)
-	n := len(l.out)
-	for _, v := range views {
-		n += len(v)
-	}
+	l.gather = append(append(l.gather[:0], l.out), v.Parts...)
 	*began = true // it may fault on the bytes of the log
-	c.wrote(n, sock.writev(l.gather))
+	c.wrote(len(l.out)+v.Size, sock.writev(l.gather))
 	clear(l.gather)
 	l.out = l.out[:0]
 	return true
 }
 
-func appendViews(dst []byte, views [][]byte) []byte {
-	for _, v := range views {
-		dst = append(dst, v...)
+// sendHeld sends an answer that a worker has found: its header, and views of the log that are verified and in memory by now. They go to the socket
+// without a copy in between, unless something else waits there.
+func (c *conn) sendHeld(l *loop, opaque int32, header []byte, held *store.Held) {
+	defer held.Release()
+	if c.closed {
+		return
+	}
+	sock, ok := c.sock.(*gnetSocket)
+	direct := ok && sock.Buffered() == 0
+	err := held.Use(func(v store.Views) {
+		if !direct {
+			c.sendLate(appendViews(slices.Grow(header, v.Size), v))
+			return
+		}
+		l.gather = append(append(l.gather[:0], c.due, header), v.Parts...)
+		c.wrote(len(c.due)+len(header)+v.Size, sock.writev(l.gather))
+		c.due = c.due[:0]
+	})
+	clear(l.gather)
+	switch {
+	case err == nil && direct:
+		c.sendLate(nil) // what has to wait for an answer that is out goes on
+	case err != nil && direct: // a part of it may be on its way
+		c.end(err.Error())
+	case err != nil:
+		status, text := c.server.onWire(err)
+		c.sendLate(protocol.AppendResult(nil, status, opaque, text))
+	}
+}
+
+func appendViews(dst []byte, v store.Views) []byte {
+	for _, p := range v.Parts {
+		dst = append(dst, p...)
 	}
 	return dst
 }
@@ -134,18 +162,28 @@ func (n *counters) hit(size int) {
 	n.getBytes.Add(int64(size))
 }
 
-// coldRead appends the answer to a get, on a worker, where it may block.
-func (s *Server) coldRead(buf []byte, counts *counters, g *getRequest) []byte {
+// enqueueRead has a worker answer a get.
+func (c *conn) enqueueRead(l *loop, g getRequest) {
+	c.enqueueJob(l, job{g.opaque, func(buf []byte) ([]byte, *store.Held) { return c.server.coldRead(buf, l.counts, &g) }})
+}
+
+// coldRead appends the answer to a get, on a worker, where it may block. The messages of a large one are left where they lie.
+func (s *Server) coldRead(buf []byte, counts *counters, g *getRequest) (_ []byte, held *store.Held) {
 	at := len(buf)
-	_, err := g.queue.Gather(nil, g.offset, g.max, s.transfer(), false, func(views [][]byte, size int) {
-		buf = appendViews(protocol.AppendValueHeader(buf, size, g.opaque), views)
-		counts.hit(size)
+	_, err := g.queue.Gather(nil, g.offset, g.max, s.transfer(), false, func(v store.Views) {
+		buf = protocol.AppendValueHeader(buf, v.Size, g.opaque)
+		if isLarge(v) {
+			held = v.Hold()
+		} else {
+			buf = appendViews(buf, v)
+		}
+		counts.hit(v.Size)
 	})
 	if err != nil {
-		return s.appendNothing(buf[:at], counts, g, err)
+		return s.appendNothing(buf[:at], counts, g, err), nil
 	}
 	counts.durations[protocol.VerbGet].observe(time.Since(g.began), 1)
-	return buf
+	return buf, held
 }
 
 // beyond says whether a get asks for more than there is and is to be told so.

@@ -128,8 +128,7 @@ func (p *longPoll) run(l *loop) {
 		l.counts.missed(g.topic)
 		c.answer(protocol.StatusNotFound, g.opaque, notExists(p.name, p.part))
 	case c.congested():
-		request := *g
-		c.enqueue(l, g.opaque, func(buf []byte) []byte { return c.server.coldRead(buf, l.counts, &request) })
+		c.enqueueRead(l, *g)
 	default:
 		c.read(l, g)
 	}

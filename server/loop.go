@@ -15,6 +15,13 @@ import (
 // task is something that another goroutine wants done on a loop.
 type task interface{ run(l *loop) }
 
+// dropped is called for a task that will not run because the loop has ended, from any goroutine.
+func dropped(t task) {
+	if holds, ok := t.(*jobDone); ok {
+		holds.drop()
+	}
+}
+
 // taskFunc is a function as a task.
 type taskFunc func(l *loop)
 
@@ -67,6 +74,7 @@ func (l *loop) post(t task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
+		dropped(t)
 		return
 	}
 	l.tasks = append(l.tasks, t)
@@ -120,6 +128,9 @@ func (l *loop) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	for _, t := range l.tasks {
+		dropped(t)
+	}
 	l.tasks = nil
 }
 

@@ -20,9 +20,10 @@ import (
 // Server is a broker. Make one with New, then call Start, and Shutdown at the end also when Start has failed.
 type Server struct {
 	log       zerolog.Logger
-	acceptLog zerolog.Logger // throttled, like the next two
+	acceptLog zerolog.Logger // throttled, like the next three
 	slowLog   zerolog.Logger
 	errorLog  zerolog.Logger
+	damageLog zerolog.Logger
 
 	brokerID int
 	started  time.Time
@@ -66,7 +67,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 
 func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*Server, error) {
 	s := &Server{
-		log: log, acceptLog: throttled(log), slowLog: throttled(log), errorLog: throttled(log),
+		log: log, acceptLog: throttled(log), slowLog: throttled(log), errorLog: throttled(log), damageLog: throttled(log),
 		brokerID: cfg.BrokerID, started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
 	}
 	s.cfg.Store(cfg)
@@ -93,7 +94,7 @@ func throttled(log zerolog.Logger) zerolog.Logger {
 func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
-		LogSegmentSize: cfg.LogSegmentSize, Prewrite: cfg.PrewriteSegments, RewriteRate: cfg.RewriteRate,
+		LogSegmentSize: cfg.LogSegmentSize, RewriteRate: cfg.RewriteRate,
 		DiskLimits: cfg.Disk, DiskTimeout: cfg.Limits.DiskTimeout(),
 	}
 }

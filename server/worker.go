@@ -6,22 +6,28 @@ import (
 	"sync"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store"
 )
 
-// job is a command that may block. run appends its answer to a buffer, on a worker.
+// job is a command that may block. run appends its answer to a buffer, on a worker, but for the views of the log that it ends with.
 type job struct {
 	opaque int32
-	run    func(buf []byte) []byte
+	run    func(buf []byte) ([]byte, *store.Held)
 }
 
-// enqueue has a command run on a worker. The jobs of a connection run one after the other, so a connection holds at most one answer in memory
-// that the loop has not seen, and one connection cannot keep all workers busy.
+// enqueue has a command run on a worker, which appends its answer to a buffer.
 func (c *conn) enqueue(l *loop, opaque int32, run func(buf []byte) []byte) {
-	if !c.mayWait(opaque) {
+	c.enqueueJob(l, job{opaque, func(buf []byte) ([]byte, *store.Held) { return run(buf), nil }})
+}
+
+// enqueueJob has a job run. The jobs of a connection run one after the other, so a connection holds at most one answer in memory
+// that the loop has not seen, and one connection cannot keep all workers busy.
+func (c *conn) enqueueJob(l *loop, j job) {
+	if !c.mayWait(j.opaque) {
 		return
 	}
 	c.waiting++
-	c.jobs = append(c.jobs, job{opaque, run})
+	c.jobs = append(c.jobs, j)
 	c.startJob()
 }
 
@@ -111,18 +117,19 @@ func (w *workerPool) work() {
 			return
 		}
 		buf := w.buffer.Get().(*[]byte)
-		*buf = w.run(q.job, (*buf)[:0])
-		q.conn.loop.Load().post(&jobDone{q.conn, buf})
+		done := &jobDone{conn: q.conn, opaque: q.job.opaque, answer: buf}
+		*buf, done.held = w.run(q.job, (*buf)[:0])
+		q.conn.loop.Load().post(done)
 	}
 }
 
 // run runs one job. A panic is answered, and costs only this command.
-func (w *workerPool) run(j job, buf []byte) (out []byte) {
+func (w *workerPool) run(j job, buf []byte) (out []byte, held *store.Held) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.server.counts[0].panics.Add(1)
 			w.server.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("a command panicked on a worker")
-			out = protocol.AppendResult(buf[:0], protocol.StatusError, j.opaque, internalError)
+			out, held = protocol.AppendResult(buf[:0], protocol.StatusError, j.opaque, internalError), nil
 		}
 	}()
 	return j.run(buf)
@@ -131,7 +138,16 @@ func (w *workerPool) run(j job, buf []byte) (out []byte) {
 // jobDone brings the answer of a job to the loop.
 type jobDone struct {
 	conn   *conn
+	opaque int32
 	answer *[]byte
+	held   *store.Held // the rest of the answer
+}
+
+// drop is called instead of run when the loop has ended.
+func (d *jobDone) drop() {
+	if d.held != nil {
+		d.held.Release()
+	}
 }
 
 func (d *jobDone) run(l *loop) {
@@ -142,7 +158,11 @@ func (d *jobDone) run(l *loop) {
 	}
 	c.working = false
 	c.waiting--
-	c.sendLate(*d.answer)
+	if d.held != nil {
+		c.sendHeld(l, d.opaque, *d.answer, d.held)
+	} else {
+		c.sendLate(*d.answer)
+	}
 	if cap(*d.answer) <= maxScratch {
 		l.server.workers.buffer.Put(d.answer)
 	}

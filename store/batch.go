@@ -132,7 +132,7 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended
 	limit := s.open.limit
-	if s.open.runs.runs+len(b.frames) > maxRuns || s.outdatedLocked() {
+	if s.open.runs.runs+len(b.frames) > maxRuns {
 		limit = pos // as if it were full
 	}
 	var rolled *prepared

@@ -24,7 +24,7 @@ func (c *checker) checkLog() error {
 		if err != nil {
 			return err
 		}
-		g.findOrder()
+		g.findOrder(math.MaxInt64)
 		c.tail = append(c.tail, g)
 	}
 	c.findDrops(start)
@@ -113,7 +113,7 @@ func (c *checker) checkSealed(base, next int64) error {
 		return err
 	}
 	defer g.close()
-	g.findOrder()
+	g.findOrder(next)
 	var stale error
 	x, indexErr := openIndex(c.FS, indexName(g.name), base, c.salt)
 	if indexErr == nil {

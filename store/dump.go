@@ -128,7 +128,7 @@ func (d *dumper) segment(base, end int64) error {
 		return err
 	}
 	defer g.close()
-	g.findOrder()
+	g.findOrder(end)
 	var failed error
 	emit := func(f DumpedFrame) {
 		if failed == nil && f.Position+f.Size > d.From && f.Position < d.To {

@@ -181,11 +181,6 @@ func (s *Store) syncAll(segs []*segment, dir bool) error {
 		if err := g.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", g.name, err)
 		}
-		if g.ahead != nil {
-			if err := g.ahead.checkSynced(); err != nil {
-				return err
-			}
-		}
 		if err := g.checkUncut(); err != nil {
 			return err
 		}

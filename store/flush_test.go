@@ -258,7 +258,7 @@ func TestAppendAndRead_DoNotAllocatePerMessage(t *testing.T) {
 	}
 	buf := make([]byte, 0, 64<<10)
 	var views [][]byte
-	use := func(parts [][]byte, _ int) { buf = append(buf[:0], parts[0]...) }
+	use := func(v Views) { buf = append(buf[:0], v.Parts[0]...) }
 	if n := testing.AllocsPerRun(100, func() {
 		var err error
 		if views, err = q.Gather(views, 43, 32<<10, 32<<10, true, use); err != nil {

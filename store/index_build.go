@@ -100,8 +100,8 @@ type memory []byte
 
 var _ vfs.Mapping = memory(nil)
 
-func (m memory) Bytes() []byte         { return m }
-func (m memory) Advise(int64, int64)   {}
-func (m memory) Prefetch(int64, int64) {}
-func (m memory) Cached() int64         { return int64(len(m)) }
-func (m memory) Unmap() error          { return nil }
+func (m memory) Bytes() []byte                     { return m }
+func (m memory) Advise(int64, int64)               {}
+func (m memory) Prefetch(int64, int64)             {}
+func (m memory) Cached(offset, length int64) int64 { return length }
+func (m memory) Unmap() error                      { return nil }

@@ -79,13 +79,13 @@ func (s *Store) mapSealed(g *segment) (pinned bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	fresh.findOrder()
+	fresh.findOrder(g.limit)
 	index, err := s.openOrRebuildIndex(fresh)
 	if err != nil {
 		fresh.close()
 		return false, err
 	}
-	g.mapping, g.data, g.clustered = fresh.mapping, fresh.data, fresh.clustered
+	g.mapping, g.data, g.clustered, g.until = fresh.mapping, fresh.data, fresh.clustered, fresh.until
 	s.mu.Lock()
 	g.index = index
 	s.mu.Unlock()

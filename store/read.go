@@ -5,8 +5,40 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"sort"
 )
+
+// Views are bytes of the log that lie in several places.
+type Views struct {
+	Parts   [][]byte // in their order
+	Size    int      // of all of them, in bytes
+	segment *segment
+}
+
+// Hold keeps the views valid beyond the call that was given them.
+func (v Views) Hold() *Held {
+	v.segment.pins.Add(1) // it is pinned already
+	return &Held{Views{slices.Clone(v.Parts), v.Size, v.segment}}
+}
+
+// Held are views that stay valid until Release, which has to be called once. Meanwhile the segment can neither be rewritten nor lose its mapping.
+type Held struct{ views Views }
+
+// Use calls fn with the views. An error says that they could not be read: the file was cut by somebody else, or the disk fails. fn did not return then.
+func (h *Held) Use(fn func(Views)) (err error) {
+	old := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(old)
+	defer onFault(func() { err = &CorruptError{File: h.views.segment.name, Reason: reasonCut} })
+	fn(h.views)
+	return nil
+}
+
+// Size is that of the views, in bytes.
+func (h *Held) Size() int { return h.views.Size }
+
+// Release lets go of the views.
+func (h *Held) Release() { h.views.segment.unpin() }
 
 // found is where a read begins: run number n of a list of runs that lie in one segment. The runs before the list's length never
 // change, so it is used without a lock.
@@ -43,13 +75,13 @@ func (f *found) unpin() {
 }
 
 // Gather finds the stored records from offset on, at most max bytes and at most limit, except that a first record larger than limit is given
-// whole if max has room for it. The bytes are cut anywhere, and end with the segment. use gets them as views of the log, in order, with their
-// size in bytes; they are valid until it returns. parts is memory for the views, the caller's, and comes back to be used again.
+// whole if max has room for it. The bytes are cut anywhere, and end with the segment. use gets them as views of the log, which are valid until it
+// returns, or is through with Views.Hold. parts is memory for the views, the caller's, and comes back to be used again.
 //
 // offset math.MaxInt64 asks for the end and always gets a *MovedError. Other errors: *MovedError for an offset before the minimum, in
 // a gap or inside a record; ErrEnd; ErrCold if hot is set and the bytes may have to come from disk; *CorruptError. With hot unset it may block.
 // After an error use was not called, or did not return because the bytes could not be read: the file was cut by somebody else, or the disk fails.
-func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
+func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(Views)) (kept [][]byte, err error) {
 	for {
 		if kept, err = q.gather(parts, offset, max, limit, hot, use); !errors.Is(err, errRewritten) {
 			return kept, err
@@ -57,7 +89,7 @@ func (q *Queue) Gather(parts [][]byte, offset int64, max, limit int, hot bool, u
 	}
 }
 
-func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
+func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, use func(Views)) (kept [][]byte, err error) {
 	var f found
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
@@ -78,7 +110,7 @@ func (q *Queue) gather(parts [][]byte, offset int64, max, limit int, hot bool, u
 }
 
 // read is Gather, once. The caller has set debug.SetPanicOnFault.
-func (f *found) read(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool, use func(parts [][]byte, size int)) (kept [][]byte, err error) {
+func (f *found) read(q *Queue, parts [][]byte, offset int64, max, limit int, hot bool, use func(Views)) (kept [][]byte, err error) {
 	kept = parts
 	defer f.unpin()
 	defer f.catchFault(q.store, &err)
@@ -88,8 +120,9 @@ func (f *found) read(q *Queue, parts [][]byte, offset int64, max, limit int, hot
 	if kept, err = f.gather(q, parts[:0], offset, max, limit, hot); err != nil {
 		return kept, q.gone(offset, err)
 	}
+	q.store.answered.Add(int64(f.size))
 	f.using = true
-	use(kept, f.size)
+	use(Views{kept, f.size, f.segment})
 	f.using = false
 	clear(kept)
 	return kept, nil
@@ -98,8 +131,8 @@ func (f *found) read(q *Queue, parts [][]byte, offset int64, max, limit int, hot
 // Read appends to dst what Gather finds. dst belongs to the caller.
 func (q *Queue) Read(dst []byte, offset int64, max, limit int, hot bool) (out []byte, err error) {
 	out = dst
-	_, err = q.Gather(nil, offset, max, limit, hot, func(parts [][]byte, _ int) {
-		for _, p := range parts {
+	_, err = q.Gather(nil, offset, max, limit, hot, func(v Views) {
+		for _, p := range v.Parts {
 			out = append(out, p...)
 		}
 	})

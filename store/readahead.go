@@ -1,6 +1,10 @@
 package store
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/metaq/metaq/store/vfs"
+)
 
 const (
 	// Runs of a queue that lie so near to each other are read with what lies between: for the disk that is one read, and mostly others want
@@ -40,21 +44,39 @@ func (f *found) pieces(list []piece, n int, bytes int64) (_ []piece, next int) {
 // the next segment. All reads are on their way before the first is waited for.
 func (q *Queue) bring(f *found, answer int64) {
 	m := f.segment.mapping
-	var room [16]piece
+	var room, more [16]piece
 	now, next := f.pieces(room[:0], f.n, answer)
-	for _, p := range now {
-		m.Prefetch(p.from, p.to-p.from)
-	}
-	var more [16]piece
 	later, next := f.pieces(more[:0], next, min(answer, maxAhead))
-	for _, p := range later {
-		m.Prefetch(p.from, p.to-p.from)
+	here := cached(m, now)
+	if !here {
+		prefetch(m, now)
+	}
+	if !cached(m, later) {
+		prefetch(m, later)
 	}
 	if next == f.runs.len() && f.inFile == f.segment {
 		q.bringNext(f, min(answer, maxAhead))
 	}
-	for _, p := range now {
-		m.Advise(p.from, p.to-p.from)
+	if !here {
+		for _, p := range now {
+			m.Advise(p.from, p.to-p.from)
+		}
+	}
+}
+
+// cached says whether pieces are in memory: to find that out costs a fraction of what it costs to ask for them once more.
+func cached(m vfs.Mapping, list []piece) bool {
+	for _, p := range list {
+		if m.Cached(p.from, p.to-p.from) < p.to-p.from {
+			return false
+		}
+	}
+	return true
+}
+
+func prefetch(m vfs.Mapping, list []piece) {
+	for _, p := range list {
+		m.Prefetch(p.from, p.to-p.from)
 	}
 }
 
@@ -74,8 +96,8 @@ func (q *Queue) bringNext(f *found, bytes int64) {
 	}); err != nil {
 		return // whoever reads it will say so
 	}
-	for _, p := range list {
-		g.mapping.Prefetch(p.from, p.to-p.from)
+	if g.mapping != nil && !cached(g.mapping, list) {
+		prefetch(g.mapping, list)
 	}
 	g.unpin()
 }

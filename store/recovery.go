@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,7 +141,7 @@ func (s *Store) openTail(base int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if seg.findOrder(); !seg.clustered {
+	if seg.findOrder(math.MaxInt64); !seg.clustered {
 		return seg, nil
 	}
 	seg.close()

@@ -173,12 +173,9 @@ func (k kind) usesReserve() bool {
 	return false
 }
 
-// isReserve says whether the segment was the reserve's.
-func (g *segment) isReserve() bool { return g.ahead != nil && g.ahead.reserve }
-
 // limitFor is how far frames of a kind may go in a segment. Consumers leave half of the reserve to what makes room.
 func (g *segment) limitFor(k kind) int64 {
-	if g.isReserve() && k == kindOffset {
+	if g.reserve && k == kindOffset {
 		return g.limit - (g.limit-g.base)/2
 	}
 	return g.limit

@@ -81,7 +81,7 @@ func TestReserve_CommitsLeaveHalf(t *testing.T) {
 		t.Fatalf("after %d commits: %v", commits, err)
 	}
 	s.mu.Lock()
-	used, size, reserve := s.appended-s.open.base, s.open.limit-s.open.base, s.open.isReserve()
+	used, size, reserve := s.appended-s.open.base, s.open.limit-s.open.base, s.open.reserve
 	s.mu.Unlock()
 	if !reserve || used > size/2 || used < size/4 {
 		t.Errorf("%d commits take %d of %d bytes of the reserve (%v)", commits, used, size, reserve)
@@ -154,7 +154,7 @@ func TestReserve_PowerCut(t *testing.T) {
 				}
 			}
 			s.mu.Lock()
-			onReserve = s.open.isReserve()
+			onReserve = s.open.reserve
 			s.mu.Unlock()
 		}
 		for seed := range uint64(40) {
@@ -200,7 +200,7 @@ func TestReserve_NotEmpty(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open.isReserve() {
+	if s.open.reserve {
 		t.Error("it was used all the same")
 	}
 }

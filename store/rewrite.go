@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"runtime/debug"
 
 	"github.com/metaq/metaq/store/fault"
@@ -22,8 +23,10 @@ const rewriteChunk = 256 << 10
 // errNotWorth ends a rewrite of a segment that stays as it is. It is not an error to anybody.
 var errNotWorth = errors.New("the segment stays as it is")
 
-// findOrder finds out in which order the frames of a sealed segment lie, from the first sound one that decides it.
-func (g *segment) findOrder() {
+// findOrder finds out in which order the frames of a sealed segment lie, from the first sound one that decides it. next is where the next segment
+// begins: the frames of this one come from before that, however long the file is.
+func (g *segment) findOrder(next int64) {
+	g.until = min(g.limit, next)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if g.mapping != nil {
 		g.mapping.Advise(0, firstRead)
@@ -56,6 +59,7 @@ type rewrite struct {
 	index   []byte // the new one
 	out     vfs.File
 	buf     []byte
+	end     int64 // log position behind the last frame of the segment
 	at      int64 // bytes written to out
 	cold    bool  // the segment was not in memory: it shall not be afterwards either
 	wait    func(bytes int64) bool
@@ -92,7 +96,7 @@ func (s *Store) rewriteSegment(g *segment, wait func(bytes int64) bool) (err err
 	}); err != nil {
 		return err
 	}
-	r := &rewrite{store: s, segment: g, old: old, wait: wait, cold: g.mapping.Cached() < int64(len(g.data))/2}
+	r := &rewrite{store: s, segment: g, old: old, wait: wait, cold: g.mapping.Cached(0, int64(len(g.data))) < int64(len(g.data))/2}
 	log, index := g.name+".tmp", indexName(g.name)+".tmp"
 	defer func() {
 		for _, name := range []string{log, index} {
@@ -135,6 +139,7 @@ func (r *rewrite) inspect() (err error) {
 	defer onFault(func() { err = r.store.corruptAt(at, reasonUnreadable) })
 	end := min(g.end, g.top())
 	read, messages := g.base, 0
+frames:
 	for at = g.base; at < end; {
 		for ; read < min(at+frameHeader, end); read += rewriteChunk {
 			if r.cold && !r.wait(rewriteChunk) {
@@ -147,6 +152,9 @@ func (r *rewrite) inspect() (err error) {
 			return r.store.corruptAt(at, "a header that goes beyond the segment")
 		}
 		h := readHeader(b)
+		if h.size == 0 && g.zeroFrom(at, end) {
+			break frames // the segment behind it was removed, which leaves the end of this one to be found; or its file was never cut
+		}
 		switch h.kind {
 		case kindMessage:
 			messages++ // its checksum is compared when it is copied
@@ -165,9 +173,10 @@ func (r *rewrite) inspect() (err error) {
 		}
 		at += align(int64(h.size))
 	}
-	if at != g.end || messages != r.old.total() {
+	if messages != r.old.total() {
 		return r.store.corruptAt(at, "the segment does not fit its index")
 	}
+	r.end = at
 	return nil
 }
 
@@ -214,7 +223,7 @@ func (r *rewrite) file(name string, fill func() error) error {
 // copyFrames writes the frames in their new order and enters their places into the index.
 func (r *rewrite) copyFrames() (err error) {
 	g, x := r.segment, r.old
-	size := g.end - g.base
+	size := r.end - g.base
 	if err := r.out.Allocate(size); err != nil {
 		return err
 	}
@@ -243,7 +252,7 @@ func (r *rewrite) copyFrames() (err error) {
 			}
 		}
 	}
-	for at = g.base; at < g.end; {
+	for at = g.base; at < r.end; {
 		b := g.bytes(at)
 		n := le.Uint32(b)
 		if kind(b[8]) != kindMessage {
@@ -347,7 +356,7 @@ func restoreOrder(fsys vfs.FS, dir string, base int64, x salt, damaged func(regi
 		return err
 	}
 	defer g.close()
-	g.findOrder()
+	g.findOrder(math.MaxInt64)
 	return writeFileBy(fsys, g.name, func(f io.WriterAt) error {
 		var werr error
 		walkFrames(g, g.limit, func(h header, _ []byte) {

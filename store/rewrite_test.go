@@ -115,7 +115,7 @@ func clustered(t testing.TB, fsys vfs.FS, s *Store) (n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if g.findOrder(); g.clustered {
+		if g.findOrder(g.limit); g.clustered {
 			n++
 		}
 		g.close()
@@ -492,4 +492,75 @@ func TestRewrite_HiddenRunsStay(t *testing.T) {
 	m.compare(t, "with a hidden group", s)
 	m.reopen(t)
 	m.compare(t, "with a hidden group, after a restart", m.store)
+}
+
+// TestRewrite_BeforeAHole: after a start, how long a segment is follows from where the next one begins, unless that was removed. Its file may be longer
+// too, when a power cut has come before it was cut.
+func TestRewrite_BeforeAHole(t *testing.T) {
+	for _, zeros := range []int64{0, 4 << 10} {
+		m := &mixed{fsys: vfs.NewMem(), want: map[string][]string{}}
+		m.options = mixedOptions(m.fsys)
+		lasting := m.options.Rules
+		m.options.Rules = func(topic protocol.Topic) Rules {
+			r := lasting(topic)
+			if topic == "gone" {
+				r.Retention = Policy{MaxBytes: 1}
+			}
+			return r
+		}
+		m.store = mustOpen(t, m.options)
+		m.fill(t, rand.New(rand.NewPCG(1, 21)), 4)
+		for i := range 60 { // most of the segment in which the others begin
+			q, body := mustQueue(t, m.store, "t", int32(i%2)), fmt.Sprintf("mixed %d %s", i, strings.Repeat("x", 100))
+			put(t, m.store, q, body)
+			m.want[queueKey(q)] = append(m.want[queueKey(q)], body)
+		}
+		gone := mustQueue(t, m.store, "gone", 0)
+		for range 100 {
+			put(t, m.store, gone, strings.Repeat("z", 1000))
+		}
+		m.fill(t, rand.New(rand.NewPCG(2, 21)), 20)
+		delete(m.want, queueKey(gone))
+		if err := m.store.Expire(m.store.now()); err != nil {
+			t.Fatal(err)
+		}
+		m.want[queueKey(gone)] = bodies(t, gone, gone.Stat().Min)
+		list := m.store.segmentList()
+		before := slices.IndexFunc(list[1:], func(g *segment) bool { return g.base != list[slices.Index(list, g)-1].end })
+		if before < 0 {
+			t.Fatal("retention has made no hole in the log")
+		}
+		name, size := list[before].name, list[before].end-list[before].base
+		if err := m.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := m.fsys.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Truncate(size+zeros), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		m.store = mustOpen(t, m.options)
+		if n := rewriteAll(t, m.store); n < 5 {
+			t.Errorf("%d segments were rewritten", n)
+		}
+		g := m.store.segmentList()[before]
+		if err := m.store.pin(g, false); err != nil {
+			t.Fatal(err)
+		}
+		if !g.clustered {
+			t.Errorf("%s, before the hole, was not rewritten", g.name)
+		}
+		g.unpin()
+		for _, q := range m.store.Queues() {
+			equal(t, queueKey(q), bodies(t, q, q.Stat().Min), m.want[queueKey(q)])
+		}
+		if err := m.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := m.check(t, false); !r.Sound() {
+			t.Errorf("check: %s", describe(r))
+		}
+	}
 }

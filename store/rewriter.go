@@ -39,7 +39,7 @@ func (x *sealedIndex) worth() bool {
 // rewriter puts sealed segments into the order of their queues, see rewrite.go.
 func (s *Store) rewriter() {
 	defer s.workersOff.Done()
-	p := &pace{store: s, rate: s.options.RewriteRate, last: time.Now(), appended: s.end()}
+	p := &pace{store: s, rate: s.options.RewriteRate, last: time.Now(), appended: s.end(), read: s.answered.Load()}
 	for s.pause(rewritePause) {
 		for g := s.nextRewrite(); g != nil; g = s.nextRewrite() {
 			began, waited := time.Now(), p.waited
@@ -91,14 +91,15 @@ func (s *Store) end() int64 {
 	return s.appended
 }
 
-// pace lets through so many bytes a second, less what the log itself grows by, and of that a quarter while there are puts at all: their flushes
-// wait for the disk.
+// pace lets through so many bytes a second, less what puts and gets move themselves, and of that a quarter while there are puts at all: their
+// flushes wait for the disk.
 type pace struct {
 	store    *Store
 	rate     int64
 	budget   int64
 	last     time.Time
 	appended int64 // end of the log then
+	read     int64 // bytes of answers by then
 	put      time.Time
 	waited   time.Duration
 }
@@ -106,17 +107,17 @@ type pace struct {
 // wait waits until bytes may be moved; false when the store closes.
 func (p *pace) wait(bytes int64) bool {
 	for {
-		now, appended := time.Now(), p.store.end()
+		now, appended, read := time.Now(), p.store.end(), p.store.answered.Load()
 		elapsed := min(now.Sub(p.last), time.Second)
 		if appended > p.appended {
 			p.put = now
 		}
-		gain := int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended)
+		gain := int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended) - (read - p.read)
 		if gain > 0 && now.Sub(p.put) < busyFor {
 			gain /= busyShare
 		}
 		p.budget = max(min(p.budget+gain, p.rate/64), -p.rate)
-		p.last, p.appended = now, appended
+		p.last, p.appended, p.read = now, appended, read
 		if p.budget >= 0 {
 			p.budget -= bytes
 			return true
@@ -125,5 +126,17 @@ func (p *pace) wait(bytes int64) bool {
 			return false
 		}
 		p.waited += time.Since(now)
+	}
+}
+
+// pause waits; false when the store closes.
+func (s *Store) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.quit:
+		return false
 	}
 }

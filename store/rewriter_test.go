@@ -17,14 +17,15 @@ func TestRewriter_GoesOnByItself(t *testing.T) {
 	}
 }
 
-// TestPace_PutsComeFirst: the log's own growth is taken off, and while there are puts only a part of the rest is used.
-func TestPace_PutsComeFirst(t *testing.T) {
-	s := &Store{appended: 100 << 20, quit: make(chan struct{})}
+// TestPace_PutsAndGetsComeFirst: what the log grows by and what is read is taken off, and while there are puts only a part of the rest is used.
+func TestPace_PutsAndGetsComeFirst(t *testing.T) {
 	const rate = 1 << 20
-	second := func(grown int64) int64 {
-		p := &pace{store: s, rate: rate, last: time.Now().Add(-time.Second), appended: s.end() - grown, budget: -rate / 2}
+	second := func(grown, read int64) int64 {
+		s := &Store{appended: 100 << 20, quit: make(chan struct{})}
+		s.answered.Store(100 << 20)
+		p := &pace{store: s, rate: rate, last: time.Now().Add(-time.Second), appended: s.end() - grown, read: s.answered.Load() - read, budget: -rate * 3 / 4}
 		before := p.budget
-		if grown < rate {
+		if grown+read < rate {
 			if !p.wait(0) {
 				t.Fatal("closed")
 			}
@@ -32,15 +33,23 @@ func TestPace_PutsComeFirst(t *testing.T) {
 		}
 		close(s.quit) // it would wait
 		if p.wait(0) {
-			t.Fatal("rewriting goes on while puts take all of the rate")
+			t.Fatal("rewriting goes on while puts or gets take all of the rate")
 		}
 		return p.budget - before
 	}
-	if got := second(0); got < rate/2 {
+	if got := second(0, 0); got < rate/2 {
 		t.Fatalf("in a second without puts %d bytes, the rate is %d", got, rate)
 	}
-	if got := second(2 * rate); got > 0 {
+	if got := second(2*rate, 0); got > 0 {
 		t.Fatalf("in a second in which puts took twice the rate %d bytes", got)
+	}
+	if got := second(0, 2*rate); got > 0 {
+		t.Fatalf("in a second in which gets took twice the rate %d bytes", got)
+	}
+	began := time.Now()
+	second(0, rate/2) // a quarter of a second is missing
+	if waited := time.Since(began); waited < 200*time.Millisecond {
+		t.Fatalf("gets took half of the rate, and the next piece waited for %s", waited)
 	}
 }
 

@@ -56,7 +56,6 @@ func (s *Store) snapshotLocked() {
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
-		p.take()
 		return p, nil
 	}
 	// A failing disk is asked again only after a while: puts that fail must stay cheap.
@@ -115,10 +114,6 @@ func (s *Store) preparer() {
 			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
 			continue
-		}
-		if s.options.Prewrite {
-			s.prewrite(p)
-			retry.Reset(time.Second) // it may have failed
 		}
 	}
 }
@@ -248,7 +243,6 @@ func (s *Store) stopWriting() error {
 	s.next = nil
 	s.mu.Unlock()
 	if next != nil {
-		next.take()
 		next.discard(s.fs)
 	}
 	if failed != nil {

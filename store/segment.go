@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/metaq/metaq/store/fault"
@@ -18,26 +17,26 @@ import (
 // segment is one file of the log. The open one is written with pwrite and read through its mapping; a sealed one has no open file, and
 // is mapped, with its index, as long as it is read: see mappings.
 type segment struct {
-	base       int64 // log position of its first byte, and its name
-	end        int64 // log position behind its last frame; guarded by Store.mu while the segment is open
-	limit      int64 // base + what is preallocated; of a sealed one no more than the base of the next one
-	salt       salt
-	name       string
-	prewritten bool         // it was filled with zeros before it was used
-	ahead      *prepared    // what it was made of; nil if that was before the start
-	file       vfs.File     // nil when sealed
-	pins       atomic.Int32 // readers of the next three, or unmapped
-	mapping    vfs.Mapping
-	data       []byte       // the bytes of the mapping
-	clustered  bool         // its frames lie in the order of their queues, see rewrite.go; known while it is mapped
-	index      *sealedIndex // nil until sealed; guarded by Store.mu
-	sealed     bool         // it has an index file; guarded by Store.mu
-	removed    bool         // retention removes its files, or has; guarded by mappings.mu
-	used       atomic.Bool  // read since somebody looked for mappings to drop
-	judged     bool         // it is rewritten, or need not be; only for the rewriter
-	witness    goOn         // a queue that needs the segment as long as its minimum is below; only for retention
-	runs       *memIndex    // while there is no index; guarded by Store.mu
-	last       atomic.Int64 // log position of the last byte that is not zero; 0 if that is not known, see noteLast
+	base      int64 // log position of its first byte, and its name
+	end       int64 // log position behind its last frame; guarded by Store.mu while the segment is open
+	limit     int64 // base + what is preallocated; of a sealed one no more than the base of the next one
+	salt      salt
+	name      string
+	reserve   bool         // it was the reserve's
+	file      vfs.File     // nil when sealed
+	pins      atomic.Int32 // readers of the next three, or unmapped
+	mapping   vfs.Mapping
+	data      []byte       // the bytes of the mapping
+	clustered bool         // its frames lie in the order of their queues, see rewrite.go; known while it is mapped
+	until     int64        // of a clustered one: its frames have positions below; known while it is mapped
+	index     *sealedIndex // nil until sealed; guarded by Store.mu
+	sealed    bool         // it has an index file; guarded by Store.mu
+	removed   bool         // retention removes its files, or has; guarded by mappings.mu
+	used      atomic.Bool  // read since somebody looked for mappings to drop
+	judged    bool         // it is rewritten, or need not be; only for the rewriter
+	witness   goOn         // a queue that needs the segment as long as its minimum is below; only for retention
+	runs      *memIndex    // while there is no index; guarded by Store.mu
+	last      atomic.Int64 // log position of the last byte that is not zero; 0 if that is not known, see noteLast
 }
 
 func segmentName(dir string, base int64) string {
@@ -148,7 +147,7 @@ func (g *segment) top() int64 { return min(g.limit, g.base+int64(len(g.data))) }
 
 // whole is the segment with the length that its file has; pinned, as long as the original is.
 func (g *segment) whole() *segment {
-	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data, clustered: g.clustered}
+	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data, clustered: g.clustered, until: g.until}
 }
 
 // bytes is the mapping from a log position on.
@@ -192,13 +191,13 @@ func (g *segment) checkRun(queue uint32, e entry, sum bool) string {
 
 // owns says whether a frame that says that it is from a position may lie at a place.
 func (g *segment) owns(pos, place int64) bool {
-	return pos == place || g.clustered && pos >= g.base && pos < g.limit
+	return pos == place || g.clustered && pos >= g.base && pos < g.until
 }
 
 // frameIn reads the frame at a place, where b is the segment from there on.
 func (g *segment) frameIn(b []byte, place int64) (h header, body []byte, reason string) {
 	if g.clustered {
-		return frameOf(b, place, g.base, g.limit, g.salt)
+		return frameOf(b, place, g.base, g.until, g.salt)
 	}
 	return frameAt(b, place, g.salt)
 }
@@ -229,14 +228,7 @@ type prepared struct {
 	mapping vfs.Mapping
 	size    int64
 
-	mu    sync.Mutex // held while zeros are written
-	taken bool       // guarded by mu
-
-	syncing sync.Mutex // held while zeros are synced; before mu
-	unsafe  error      // of that sync; guarded by syncing
-
-	prewritten bool // guarded by Store.mu
-	reserve    bool // see reserve
+	reserve bool // see reserve
 }
 
 // preparedSuffix ends the names of such files. They hold nothing and are thrown away at a start.
@@ -269,7 +261,7 @@ func (p *prepared) place(fsys vfs.FS, dir string, base int64, x salt) (*segment,
 	if err := fsys.Rename(p.name, name); err != nil {
 		return nil, fmt.Errorf("name the next segment: %w", err)
 	}
-	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, prewritten: p.prewritten, ahead: p, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
+	return &segment{base: base, end: base, limit: base + p.size, salt: x, name: name, reserve: p.reserve, file: p.file, mapping: p.mapping, data: p.mapping.Bytes()}, nil
 }
 
 func (p *prepared) discard(fsys vfs.FS) {

@@ -38,7 +38,6 @@ type Options struct {
 	Uptime         func() time.Duration // goes on evenly, whatever happens to Now; default: since Open
 	Log            zerolog.Logger
 	LogSegmentSize int64         // bytes of a segment of the log; default 128 MiB
-	Prewrite       bool          // fill the next segment with zeros before it is needed, see prewrite.go
 	DiskTimeout    time.Duration // how long a put waits for the disk, see busy.go; 0: for ever
 	MaxUnflushed   int64         // bytes that may be acknowledged before they are flushed; default 256 MiB
 	RewriteRate    int64         // bytes a second, read and written, to put sealed segments into the order of their queues; 0: never
@@ -135,7 +134,8 @@ type Store struct {
 	flushCount, flushNanos atomic.Int64
 
 	rewritten, rewrittenBytes, rewriteNanos atomic.Int64
-	checkpointSound                         bool // the last checkpoint is one that can be read; set at the start, then only by who writes it
+	answered                                atomic.Int64 // bytes that reads have given
+	checkpointSound                         bool         // the last checkpoint is one that can be read; set at the start, then only by who writes it
 	tornBytes                               int64
 	opened                                  time.Time
 	stamps, ages                            steadyClock // of frames and of retention; guarded by mu

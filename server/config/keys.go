@@ -67,7 +67,6 @@ var keys = []key[Config]{
 
 	newKey("autoCreateTopics", reloadable, "make a topic at the first put to it", yesNo, func(c *Config) *bool { return &c.AutoCreateTopics }),
 	newKey("logSegmentSize", restart, "bytes of a segment file of the log; one more is preallocated", segments, func(c *Config) *int64 { return &c.LogSegmentSize }),
-	newKey("prewriteSegments", restart, "fill the next segment with zeros ahead, so that puts and flushes are faster; each byte is then written twice", yesNo, func(c *Config) *bool { return &c.PrewriteSegments }),
 	newKey("rewriteRate", restart, "bytes a second, read and written, to put full segments into the order of their partitions, for readers far behind; 0: never", sizeKind(int64(0), 1<<40), func(c *Config) *int64 { return &c.RewriteRate }),
 	newKey("diskRefusePercent", reloadable, "how full the disk may be, in per cent of it, until puts are refused; 0: until there is no room for a segment", percents, func(c *Config) *int { return &c.Disk.Refuse }),
 	newKey("diskCleanPercent", reloadable, "how full the disk may be until the oldest messages of topics that delete go before their time; 0: never", percents, func(c *Config) *int { return &c.Disk.Clean }),

@@ -87,9 +87,6 @@ func (f *memFile) WriteAt(b []byte, offset int64) (int, error) {
 	return len(b), full
 }
 
-// StartSync does nothing: a crash clone may hold what was not synced anyway.
-func (f *memFile) StartSync(offset, length int64) error { return nil }
-
 func (f *memFile) Sync() error {
 	injected := f.mem.begin(Op{Kind: OpSync, Name: f.name})
 	if err := f.lock(OpSync, false); err != nil {
@@ -191,7 +188,7 @@ func (m *memMapping) Advise(offset, length int64) {}
 
 func (m *memMapping) Prefetch(offset, length int64) {}
 
-func (m *memMapping) Cached() int64 { return int64(len(m.b)) }
+func (m *memMapping) Cached(offset, length int64) int64 { return length }
 
 func (f *memFile) Uncache() {}
 

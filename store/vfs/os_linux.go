@@ -17,12 +17,6 @@ import (
 // the blocks were reserved before.
 func (f *osFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
 
-func (f *osFile) StartSync(offset, length int64) error {
-	return f.control("sync_file_range", func(fd int) error {
-		return unix.SyncFileRange(fd, offset, length, unix.SYNC_FILE_RANGE_WRITE)
-	})
-}
-
 func (f *osFile) Allocate(size int64) error {
 	return f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 }
@@ -87,17 +81,21 @@ func (f *osFile) Uncache() {
 	_ = f.control("fadvise", func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
 }
 
-func (m *osMapping) Cached() int64 {
-	page := int64(os.Getpagesize())
-	pages := make([]byte, (int64(len(m.m))+page-1)/page)
-	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m.m[0])), uintptr(len(m.m)), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
-		return int64(len(m.m))
+func (m *osMapping) Cached(offset, length int64) (n int64) {
+	b := m.pages(offset, length)
+	page := os.Getpagesize()
+	var there [1024]byte
+	for len(b) > 0 {
+		part := b[:min(len(b), len(there)*page)]
+		if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&part[0])), uintptr(len(part)), uintptr(unsafe.Pointer(&there[0]))); errno != 0 {
+			return length
+		}
+		for _, p := range there[:(len(part)+page-1)/page] {
+			n += int64(p&1) * int64(page)
+		}
+		b = b[len(part):]
 	}
-	n := int64(0)
-	for _, p := range pages {
-		n += int64(p&1) * page
-	}
-	return min(n, int64(len(m.m)))
+	return min(n, length)
 }
 
 func (osFS) SyncDir(dir string) error {

@@ -87,7 +87,7 @@ func TestOS_CachedSaysWhatUncacheHasDropped(t *testing.T) {
 	check(t, file.Sync())
 	m, err := file.Map(1 << 20)
 	check(t, err)
-	if n := m.Cached(); n != 1<<20 {
+	if n := m.Cached(0, 1<<20); n != 1<<20 {
 		t.Fatalf("%d bytes just written are in memory", n)
 	}
 	check(t, m.Unmap())
@@ -95,12 +95,12 @@ func TestOS_CachedSaysWhatUncacheHasDropped(t *testing.T) {
 	m, err = file.Map(1 << 20)
 	check(t, err)
 	defer func() { check(t, m.Unmap()) }()
-	if n := m.Cached(); n != 0 && !inMemory(t, name) {
+	if n := m.Cached(0, 1<<20); n != 0 && !inMemory(t, name) {
 		t.Fatalf("%d bytes are in memory after they were dropped", n)
 	}
 	m.Prefetch(0, 1<<20)
 	m.Advise(0, 1<<20)
-	if n := m.Cached(); n != 1<<20 {
+	if n := m.Cached(0, 1<<20); n != 1<<20 {
 		t.Fatalf("%d bytes are in memory after they were asked for", n)
 	}
 }

@@ -13,9 +13,6 @@ import (
 // Sync is the fsync of package os.
 func (f *osFile) Sync() error { return f.File.Sync() }
 
-// StartSync does nothing: few systems have a call for that.
-func (f *osFile) StartSync(offset, length int64) error { return nil }
-
 // Allocate grows the file without reserving its blocks: few systems have a call for that.
 func (f *osFile) Allocate(size int64) error {
 	now, err := f.Size()
@@ -29,7 +26,7 @@ func (m *osMapping) Advise(offset, length int64) {}
 
 func (m *osMapping) Prefetch(offset, length int64) {}
 
-func (m *osMapping) Cached() int64 { return int64(len(m.m)) }
+func (m *osMapping) Cached(offset, length int64) int64 { return length }
 
 func (f *osFile) Uncache() {}
 

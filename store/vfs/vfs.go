@@ -42,8 +42,6 @@ type File interface {
 	io.Closer
 	// Sync makes data, and what of the metadata is needed to read it back, safe. It blocks as long as the disk does.
 	Sync() error
-	// StartSync has the disk begin to write some bytes. It waits for nothing and makes nothing safe: a later Sync has less to do.
-	StartSync(offset, length int64) error
 	// Allocate reserves blocks for the first size bytes and grows the file to size; it never shrinks one. New bytes are
 	// zeros. A full disk is an error here instead of later in WriteAt.
 	Allocate(size int64) error
@@ -66,8 +64,8 @@ type Mapping interface {
 	Advise(offset, length int64)
 	// Prefetch has a range read from the disk without waiting for it, with the same freedom.
 	Prefetch(offset, length int64)
-	// Cached is how many bytes are in memory now, and would cost no disk to read; all of them on systems that do not say.
-	Cached() int64
+	// Cached is how many bytes of a range are in memory now, and would cost no disk to read; all of them on systems that do not say.
+	Cached(offset, length int64) int64
 	Unmap() error
 }
 

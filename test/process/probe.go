@@ -19,6 +19,16 @@ func (b *Broker) Await(t testing.TB) {
 	}
 }
 
+// Log is what the broker has written to its log so far, over all of its restarts.
+func (b *Broker) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(b.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // Memory is what the process holds: all of it, and the part that belongs to no file. Both are bytes.
 func (b *Broker) Memory(t testing.TB) (resident, anonymous int64) {
 	t.Helper()
