@@ -2,14 +2,16 @@
 # Installs what the tests need of the machine and it does not have yet. It may be run again and again; `make test` does.
 set -eu
 
-# A package and the command that it brings.
+# A package, and a command or a file that it brings.
 need() {
-	command -v "$2" >/dev/null 2>&1 && return
+	if [ -e "$2" ] || command -v "$2" >/dev/null 2>&1; then return; fi
 	if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" -ne 0 ]; then
-		echo "the tests need the command $2: install the package $1 (this script does it as root where there is apt-get)" >&2
+		echo "the tests need $2: install the package $1 (this script does it as root where there is apt-get)" >&2
 		exit 1
 	fi
 	apt-get install -y --no-install-recommends "$1" >/dev/null 2>&1 || { apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null; }
 }
 
 need strace strace # faults of system calls
+need zookeeper /usr/share/java/zookeeper.jar
+need default-jre-headless java # for it

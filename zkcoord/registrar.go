@@ -239,8 +239,8 @@ func (r *Registrar) make(ctx context.Context, session int64, n Registration) err
 	r.mu.Lock()
 	at, known := r.stands[n.Path]
 	r.mu.Unlock()
-	if known && (at.session == session || n.Kind == Persistent) && bytes.Equal(at.data, n.Data) {
-		return nil
+	if known && at.session == session && bytes.Equal(at.data, n.Data) {
+		return nil // persistent nodes are looked at again in a new session: it may be that of a ZooKeeper that knows nothing
 	}
 	err := r.session.Create(ctx, n.Path, n.Data, n.Kind)
 	if err == nil {
@@ -293,7 +293,7 @@ func (r *Registrar) remove(ctx context.Context, n Registration) error {
 		case errors.Is(err, ErrNoNode):
 		case err != nil:
 			return err
-		case n.Kind == Persistent || stat.Owner == at.session:
+		case n.Kind == Persistent && stat.Owner == 0 || n.Kind == Ephemeral && stat.Owner == at.session:
 			err := r.session.Delete(ctx, n.Path, AnyVersion)
 			if errors.Is(err, ErrNotEmpty) { // the children are others'; the node says that it is empty
 				_, err = r.session.Set(ctx, n.Path, nil, AnyVersion)

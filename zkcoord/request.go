@@ -44,8 +44,9 @@ func call[T any](ctx context.Context, s *Session, what, path string, do func(*zk
 		err   error
 	}
 	done := make(chan answer, 1)
+	conn := s.library()
 	go func() {
-		v, err := do(s.conn, s.chroot+path)
+		v, err := do(conn, s.chroot+path)
 		done <- answer{v, err}
 	}()
 	select {
@@ -53,9 +54,10 @@ func call[T any](ctx context.Context, s *Session, what, path string, do func(*zk
 		switch {
 		case a.err == nil:
 			return a.value, nil
-		case errors.Is(a.err, zk.ErrClosing):
-			return none, ErrClosed
-		case errors.Is(a.err, zk.ErrConnectionClosed), errors.Is(a.err, zk.ErrSessionExpired), errors.Is(a.err, zk.ErrNoServer):
+		case errors.Is(a.err, zk.ErrConnectionClosed), errors.Is(a.err, zk.ErrSessionExpired), errors.Is(a.err, zk.ErrNoServer), errors.Is(a.err, zk.ErrClosing):
+			if status, _ := s.Status(); status.State == Closed {
+				return none, ErrClosed
+			}
 			return none, fmt.Errorf("%s %s: %w: %w", what, path, ErrUnknown, a.err)
 		}
 		return none, fmt.Errorf("%s %s: %w", what, path, a.err)

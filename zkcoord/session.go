@@ -72,14 +72,16 @@ const (
 // A Session is a connection to ZooKeeper that is opened again for as long as it is wanted, see the package's documentation. It may be used from
 // several goroutines.
 type Session struct {
-	config Config
-	chroot string
-	conn   *zk.Conn
-	log    *slog.Logger
-	began  time.Time
-	heard  atomic.Int64 // when a server was heard last, since began
+	config  Config
+	servers []string
+	chroot  string
+	log     *slog.Logger
+	began   time.Time
+	heard   atomic.Int64 // when a server was heard last, since began
 
 	mu       sync.Mutex
+	conn     *zk.Conn // the library's; another one when a server will have no more of it, see renew
+	opened   time.Time
 	status   Status
 	changed  chan struct{} // closed when status changes
 	timeout  time.Duration // that was granted, or asked for until then
@@ -105,18 +107,61 @@ func Connect(c Config) (*Session, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Session{
-		config: c, chroot: chroot, log: c.Log, began: time.Now(), timeout: c.SessionTimeout,
+		config: c, servers: servers, chroot: chroot, log: c.Log, began: time.Now(), timeout: c.SessionTimeout,
 		changed: make(chan struct{}), watching: map[watchKey]*watcher{}, quit: make(chan struct{}),
 	}
-	// The library says what happens on a channel that drops what does not fit, so it calls us instead.
-	conn, _, err := zk.Connect(servers, c.SessionTimeout, zk.WithEventCallback(s.happened), zk.WithDialer(s.dial),
-		zk.WithHostProvider(&rotation{}), zk.WithLogger(quiet{c.Log}), zk.WithLogInfo(false), zk.WithMaxBufferSize(maxPacket))
+	s.mu.Lock()
+	err = s.openLocked()
+	s.mu.Unlock()
 	if err != nil {
-		return nil, fmt.Errorf("zookeeper %q: %w", c.Connect, err)
+		return nil, err
 	}
-	s.conn = conn
 	s.off.Go(s.watchClock)
 	return s, nil
+}
+
+// openLocked makes a connection of the library.
+func (s *Session) openLocked() error {
+	var mine *zk.Conn
+	// The library says what happens on a channel that drops what does not fit, so it calls us instead.
+	happened := func(e zk.Event) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.conn == mine {
+			s.happenedLocked(e)
+		}
+	}
+	conn, _, err := zk.Connect(s.servers, s.config.SessionTimeout, zk.WithEventCallback(happened), zk.WithDialer(s.dial),
+		zk.WithHostProvider(&rotation{}), zk.WithLogger(quiet{s.log}), zk.WithLogInfo(false), zk.WithMaxBufferSize(maxPacket))
+	if err != nil {
+		return fmt.Errorf("zookeeper %q: %w", s.config.Connect, err)
+	}
+	mine, s.conn, s.opened = conn, conn, time.Now()
+	return nil
+}
+
+// renew begins with a new connection of the library when a session is over by our clock and the library still tries to have it back. A server
+// that knows less than the library has seen, because it was set up anew, sends it away each time without a word.
+func (s *Session) renew() {
+	s.mu.Lock()
+	old := s.conn
+	if s.status.State != Lost || time.Since(s.opened) < 2*s.timeout {
+		s.mu.Unlock()
+		return
+	}
+	err := s.openLocked()
+	s.mu.Unlock()
+	if err != nil {
+		s.log.Error("zookeeper: a new connection", "error", err)
+		return
+	}
+	s.off.Go(old.Close)
+}
+
+func (s *Session) library() *zk.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
 }
 
 // Close ends the session: ZooKeeper removes its ephemeral nodes at once, if it can be reached. Requests that wait end with ErrClosed.
@@ -129,7 +174,7 @@ func (s *Session) Close() {
 	s.setLocked(Status{Closed, s.status.ID})
 	s.mu.Unlock()
 	close(s.quit)
-	s.conn.Close()
+	s.library().Close()
 	s.off.Wait()
 }
 
@@ -174,10 +219,8 @@ func (s *Session) setLocked(now Status) {
 	s.changed = make(chan struct{})
 }
 
-// happened is called by the library for each of its events, and must not block.
-func (s *Session) happened(e zk.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// happenedLocked takes an event of the library, which waits for it.
+func (s *Session) happenedLocked(e zk.Event) {
 	now := s.status
 	switch {
 	case e.Type != zk.EventSession:
@@ -216,8 +259,12 @@ func (s *Session) watchClock() {
 			}
 			s.mu.Unlock()
 		}
-		if status, _ := s.Status(); status.State == Lost && s.conn.State() == zk.StateHasSession {
-			s.confirm()
+		if status, _ := s.Status(); status.State == Lost {
+			if s.library().State() == zk.StateHasSession {
+				s.confirm()
+			} else {
+				s.renew()
+			}
 		}
 		timer.Reset(max(s.lostIn(), s.Timeout()/clockLooks))
 	}
@@ -229,15 +276,16 @@ const clockLooks = 20
 // confirm asks the server about a session that counts as lost although the connection is there: this process may have been stopped for a while. An
 // answer that came to it meanwhile says nothing; one to this request does.
 func (s *Session) confirm() {
-	id := s.conn.SessionID()
+	conn := s.library()
+	id := conn.SessionID()
 	answered := make(chan error, 1)
 	go func() {
-		_, _, err := s.conn.Exists("/")
+		_, _, err := conn.Exists("/")
 		answered <- err
 	}()
 	select {
 	case err := <-answered:
-		if err == nil && id == s.conn.SessionID() {
+		if err == nil && id == conn.SessionID() {
 			s.mu.Lock()
 			s.setLocked(Status{Connected, id})
 			s.mu.Unlock()
