@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store"
 )
 
 var commitHelp = help{"commit TOPIC GROUP PARTITION OFFSET [OPAQUE]",
@@ -35,18 +36,27 @@ func (c *conn) commitOffset(l *loop, r *protocol.Request) {
 	switch {
 	case err != nil:
 		c.answerError(r.Opaque, err)
-	case c.server.store.Acked(pos):
-		c.answer(protocol.StatusOK, r.Opaque, "")
-	case c.mayWait(r.Opaque):
-		c.waiting++
-		c.server.store.Await(pos, &commitWait{conn: c, opaque: r.Opaque})
+	default:
+		c.answerSafe(pos, r.Opaque, "")
 	}
 }
 
-// commitWait answers a commit once it is safe.
+// answerSafe answers 200 once the log is flushed up to a position.
+func (c *conn) answerSafe(pos store.Position, opaque int32, text string) {
+	switch {
+	case c.server.store.Acked(pos):
+		c.answer(protocol.StatusOK, opaque, text)
+	case c.mayWait(opaque):
+		c.waiting++
+		c.server.store.Await(pos, &commitWait{conn: c, opaque: opaque, text: text})
+	}
+}
+
+// commitWait is an answer about an offset that is not safe yet.
 type commitWait struct {
 	conn   *conn
 	opaque int32
+	text   string
 	err    error
 }
 
@@ -63,7 +73,7 @@ func (w *commitWait) run(l *loop) {
 		return
 	}
 	c.waiting--
-	status, text := protocol.StatusOK, ""
+	status, text := protocol.StatusOK, w.text
 	if w.err != nil {
 		status, text = c.server.onWire(w.err)
 	}
@@ -77,10 +87,11 @@ func (c *conn) committed(r *protocol.Request) {
 		c.answer(protocol.StatusBadRequest, r.Opaque, err.Error())
 		return
 	}
-	offset, ok := c.server.store.CommittedOffset(r.Topic, r.Group, r.Partition)
+	offset, safe, ok := c.server.store.CommittedOffset(r.Topic, r.Group, r.Partition)
 	if !ok {
 		c.answer(protocol.StatusNotFound, r.Opaque, "group "+string(r.Group)+" has committed no offset of "+string(r.Topic)+"-"+strconv.Itoa(int(r.Partition)))
 		return
 	}
-	c.answer(protocol.StatusOK, r.Opaque, strconv.FormatInt(offset, 10))
+	// What another connection has just committed is told to nobody before it is safe: it would move back in a power cut.
+	c.answerSafe(safe, r.Opaque, strconv.FormatInt(offset, 10))
 }

@@ -282,7 +282,7 @@ func verify(t *testing.T, seed uint64, s *Store, h *history, rules Rules) {
 	}
 	for key, offset := range h.commit {
 		topic, partition := key[:2], int32(key[3]-'0')
-		if got, ok := s.CommittedOffset([]byte(topic), []byte("g"), partition); !ok || got != offset {
+		if got, _, ok := s.CommittedOffset([]byte(topic), []byte("g"), partition); !ok || got != offset {
 			t.Errorf("seed %d: offset of the group in %s: %d, %v, want %d", seed, key, got, ok, offset)
 		}
 	}

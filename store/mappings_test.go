@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -166,4 +167,33 @@ func TestOpen_ASegmentThatTheLogDoesNotReach(t *testing.T) {
 	}
 	defer again.Close()
 	equal(t, "after the start", bodies(t, again.Queue([]byte("t"), 0), 0), numbered(1, 10))
+}
+
+// TestSeal_CutsBeforeItMayBeMappedAgain: a segment with an index may lose its mapping at once, and whoever maps it again takes the length of its file.
+func TestSeal_CutsBeforeItMayBeMappedAgain(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	o.LogSegmentSize = 8 << 10
+	s := mustOpen(t, o)
+	var mu sync.Mutex
+	named, cut, indexed := map[string]string{}, map[string]bool{}, 0 // named: what became of the file that was opened by a name
+	fsys.Inject(func(op vfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case op.Kind == vfs.OpRename && strings.HasSuffix(op.To, ".log"):
+			named[op.Name] = op.To
+		case op.Kind == vfs.OpTruncate:
+			cut[named[op.Name]] = true
+		case op.Kind == vfs.OpRename && strings.HasSuffix(op.To, ".idx"):
+			if indexed++; indexed > 1 && !cut[strings.TrimSuffix(op.To, ".idx")+".log"] {
+				t.Errorf("%s is there before its segment was cut to its length", op.To)
+			}
+		}
+		return nil
+	})
+	q := mustQueue(t, s, "t", 0)
+	put(t, s, q, numbered(0, 500)...) // the segment that the store began with was named before
+	waitFor(t, "sealed segments", func() bool { mu.Lock(); defer mu.Unlock(); return indexed >= 3 })
+	fsys.Inject(nil) // the close that follows maps nothing
 }

@@ -19,24 +19,26 @@ type offsetTable struct {
 type commit struct {
 	key    string
 	offset int64
-	round  uint32 // the last snapshot that has it
+	safe   Position // nobody may read it before the log is flushed up to here
+	round  uint32   // the last snapshot that has it
 }
 
-// setOffsetLocked keeps a committed offset, after the old one was saved for the snapshot that has not come to it.
-func (s *Store) setOffsetLocked(key []byte, offset int64) {
+// setOffsetLocked keeps a committed offset, after the old one was saved for the snapshot that has not come to it. It returns its number in the list.
+func (s *Store) setOffsetLocked(key []byte, offset int64) int {
 	i, known := s.offsets.byKey[string(key)]
 	if !known {
 		c := commit{key: string(key), offset: offset, round: s.round}
 		s.offsets.byKey[c.key] = len(s.offsets.list)
 		s.offsets.list = append(s.offsets.list, c)
-		return
+		return len(s.offsets.list) - 1
 	}
 	c := &s.offsets.list[i]
 	if n := s.walking; n != nil && i < n.commits && c.round != s.round {
 		n.savedCommits = append(n.savedCommits, *c)
 		c.round = s.round
 	}
-	c.offset = offset
+	c.offset, c.safe = offset, 0
+	return i
 }
 
 // CommitOffset keeps where a group goes on in a partition. It is acknowledged by the rule of its topic, like a put.
@@ -54,7 +56,8 @@ func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partiti
 	if _, known := s.offsets.byKey[string(key)]; !known && len(s.offsets.list) >= maxOffsets {
 		return 0, fmt.Errorf("store: %d offsets of groups are kept, which is the limit", maxOffsets)
 	}
-	pos, err := s.appendControlLocked(kindOffset, 0, offset, key, func(int64) { s.setOffsetLocked(key, offset) })
+	n := 0
+	pos, err := s.appendControlLocked(kindOffset, 0, offset, key, func(int64) { n = s.setOffsetLocked(key, offset) })
 	if err != nil {
 		return 0, err
 	}
@@ -66,20 +69,23 @@ func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partiti
 	if fault.Mutant("commit_before_flush") {
 		pos = 0
 	}
+	s.offsets.list[n].safe = pos
 	return pos, nil
 }
 
-// CommittedOffset is where a group goes on; false if it never committed. It does not allocate.
-func (s *Store) CommittedOffset(topic, group []byte, partition int32) (int64, bool) {
+// CommittedOffset is where a group goes on; false if it never committed. The offset must be told to nobody before safe counts as acknowledged (see
+// Await): after a power cut it would be an older one again. It does not allocate.
+func (s *Store) CommittedOffset(topic, group []byte, partition int32) (offset int64, safe Position, ok bool) {
 	var buf [600]byte
 	key := appendOffsetKey(buf[:0], topic, group, partition)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, ok := s.offsets.byKey[string(key)]
 	if !ok {
-		return 0, false
+		return 0, 0, false
 	}
-	return s.offsets.list[i].offset, true
+	c := &s.offsets.list[i]
+	return c.offset, c.safe, true
 }
 
 // GroupOffset is one committed offset.

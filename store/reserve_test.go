@@ -169,7 +169,7 @@ func TestReserve_PowerCut(t *testing.T) {
 			if got := len(bodies(t, after.Queue([]byte("t"), 0), 0)); got != taken {
 				t.Errorf("seed %d: %d messages of %d are there", seed, got, taken)
 			}
-			if got, ok := after.CommittedOffset([]byte("t"), []byte("g"), 0); flushed && (!ok || got != 42) {
+			if got, _, ok := after.CommittedOffset([]byte("t"), []byte("g"), 0); flushed && (!ok || got != 42) {
 				t.Errorf("seed %d: the committed offset is %d, %v", seed, got, ok)
 			}
 			if err := after.Close(); err != nil {

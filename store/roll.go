@@ -161,11 +161,6 @@ func (s *Store) seal(job *sealing) error {
 	}
 	fault.Point("seal.flushed")
 	job.seg.noteLast()
-	if job.seg.runs != nil {
-		if err := s.writeIndex(job.seg); err != nil {
-			return err
-		}
-	}
 	s.files.Lock()
 	if job.seg.file != nil {
 		err := job.seg.shorten()
@@ -183,6 +178,12 @@ func (s *Store) seal(job *sealing) error {
 	}
 	s.files.Unlock()
 	fault.Point("seal.cut")
+	// Only now: with an index it may lose its mapping, and who maps it again must find its last length.
+	if job.seg.runs != nil {
+		if err := s.writeIndex(job.seg); err != nil {
+			return err
+		}
+	}
 	<-job.snapshot.done
 	return s.writeCheckpoint(job.snapshot.encode(s.salt))
 }

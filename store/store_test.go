@@ -225,7 +225,7 @@ func TestOpen_AfterCloseAndAfterKill(t *testing.T) {
 					t.Fatal("the queue is gone")
 				}
 				equal(t, "after the restart", bodies(t, q, 0), numbered(0, 3000+round))
-				if offset, ok := s.CommittedOffset([]byte("t"), []byte("g"), 2); !ok || offset != 75 {
+				if offset, _, ok := s.CommittedOffset([]byte("t"), []byte("g"), 2); !ok || offset != 75 {
 					t.Errorf("committed offset %d, %v", offset, ok)
 				}
 				if !q.Closed() {
