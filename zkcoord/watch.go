@@ -28,6 +28,13 @@ type Watch struct {
 // Changed has one element when the node may have changed since somebody took it. Several changes may be one.
 func (w *Watch) Changed() <-chan struct{} { return w.changed }
 
+func (w *Watch) tell() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
 // Node is what was seen last; known is false until something was seen. What it holds must not be changed.
 func (w *Watch) Node() (n Node, known bool) {
 	w.watcher.mu.Lock()
@@ -56,10 +63,14 @@ func (w *Watch) Close() {
 }
 
 // WatchData follows the data of a node that may be there or not.
-func (s *Session) WatchData(path string) *Watch { return s.watch(watchKey{path, false}) }
+func (s *Session) WatchData(path string) *Watch {
+	return s.watch(watchKey{path, false}, make(chan struct{}, 1))
+}
 
 // WatchChildren follows the names of the nodes below one that may be there or not.
-func (s *Session) WatchChildren(path string) *Watch { return s.watch(watchKey{path, true}) }
+func (s *Session) WatchChildren(path string) *Watch {
+	return s.watch(watchKey{path, true}, make(chan struct{}, 1))
+}
 
 type watchKey struct {
 	path     string
@@ -78,7 +89,8 @@ type watcher struct {
 	known   bool
 }
 
-func (s *Session) watch(key watchKey) *Watch {
+// watch makes a Watch that tells its changes on a channel with room for one, which may be that of others too.
+func (s *Session) watch(key watchKey, changed chan struct{}) *Watch {
 	s.mu.Lock()
 	r := s.watching[key]
 	if r == nil {
@@ -88,11 +100,11 @@ func (s *Session) watch(key watchKey) *Watch {
 			s.off.Go(r.run)
 		}
 	}
-	w := &Watch{changed: make(chan struct{}, 1), watcher: r}
+	w := &Watch{changed: changed, watcher: r}
 	r.mu.Lock()
 	r.watches = append(r.watches, w)
 	if r.known {
-		w.changed <- struct{}{}
+		w.tell()
 	}
 	r.mu.Unlock()
 	s.mu.Unlock()
@@ -156,10 +168,7 @@ func (r *watcher) tell(n Node) {
 		close(r.first)
 	}
 	for _, w := range r.watches {
-		select {
-		case w.changed <- struct{}{}:
-		default:
-		}
+		w.tell()
 	}
 }
 

@@ -1,0 +1,100 @@
+package zkcoord
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+// BrokerInfo is what a broker says of itself.
+type BrokerInfo struct {
+	ID       int
+	Addr     string // host:port that clients connect to
+	Checksum uint32 // CRC-32 (IEEE) of the configuration file
+}
+
+// TopicOffer is how a broker has a topic.
+type TopicOffer struct {
+	Partitions int32
+	Publish    bool // it takes puts
+	Subscribe  bool // it serves gets
+}
+
+// A Broker keeps the master of a broker registered, over all sessions and outages. Nobody else may have its id: as long as somebody has, nothing of it
+// is registered.
+type Broker struct {
+	layout    Layout
+	replica   Replica
+	registrar *Registrar
+}
+
+// Stages of what a broker registers.
+const (
+	stageMaster = iota // who has this node is the broker
+	stageInfo
+	stageTopics
+)
+
+// RegisterBroker begins to register a broker without topics. onState is that of NewRegistrar.
+func RegisterBroker(s *Session, l Layout, info BrokerInfo, onState func(error)) *Broker {
+	b := &Broker{layout: l, replica: Master(info.ID), registrar: NewRegistrar(s, onState)}
+	addr := []byte(FormatAddress(info.Addr))
+	b.registrar.Set(
+		// A node with our own address is that of a process of ours that has ended: nobody else can listen there.
+		Registration{Path: l.Replica(b.replica), Data: addr, Kind: Ephemeral, Stage: stageMaster, Ours: func(data []byte) bool { return string(data) == string(addr) }},
+		Registration{Path: l.Broker(info.ID), Data: addr, Kind: Persistent, Stage: stageInfo},
+	)
+	b.SetChecksum(info.Checksum)
+	return b
+}
+
+// always is for nodes that belong to whoever has the master's.
+func always([]byte) bool { return true }
+
+// SetChecksum tells the checksum of another configuration.
+func (b *Broker) SetChecksum(sum uint32) {
+	b.registrar.Set(Registration{Path: b.layout.ConfigChecksum(b.replica.Broker), Data: strconv.AppendUint(nil, uint64(sum), 10), Kind: Ephemeral, Stage: stageInfo, Ours: always})
+}
+
+// SetTopics registers topics, or registers them otherwise.
+func (b *Broker) SetTopics(topics map[protocol.Topic]TopicOffer) {
+	var set []Registration
+	var unset []string
+	for t, o := range topics {
+		node := TopicNode{Broker: b.replica.String(), Partitions: int(o.Partitions)}.Encode()
+		for use, wanted := range map[Use]bool{UseAny: true, UsePublish: o.Publish, UseSubscribe: o.Subscribe} {
+			n := Registration{Path: b.layout.TopicOf(use, t, b.replica), Data: node, Kind: Ephemeral, Stage: stageTopics, Ours: always}
+			if use == UseAny {
+				n.Data = strconv.AppendInt(nil, int64(o.Partitions), 10)
+			}
+			if wanted {
+				set = append(set, n)
+			} else {
+				unset = append(unset, n.Path)
+			}
+		}
+	}
+	b.registrar.Set(set...)
+	b.registrar.Unset(unset...)
+}
+
+// RemoveTopics registers topics no longer.
+func (b *Broker) RemoveTopics(topics ...protocol.Topic) {
+	var paths []string
+	for _, t := range topics {
+		for _, use := range Uses {
+			paths = append(paths, b.layout.TopicOf(use, t, b.replica))
+		}
+	}
+	b.registrar.Unset(paths...)
+}
+
+// Await waits until all of it is registered.
+func (b *Broker) Await(ctx context.Context) error { return b.registrar.Await(ctx) }
+
+// Unregister removes everything and ends the registration. What could not be removed goes with the session.
+func (b *Broker) Unregister(ctx context.Context) error {
+	defer b.registrar.Close()
+	return b.registrar.Clear(ctx)
+}
