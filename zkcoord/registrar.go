@@ -182,8 +182,11 @@ func (r *Registrar) reconcile(ctx context.Context, session int64) error {
 	wanted := slices.Collect(maps.Values(r.wanted))
 	r.mu.Unlock()
 	slices.SortFunc(gone, func(a, b Registration) int { return -byStage(a, b) })
-	if err := r.stages(ctx, gone, func(n Registration) error { return r.remove(ctx, n) }); err != nil {
-		return err
+	for _, kind := range []Kind{Ephemeral, Persistent} { // persistent ones may be above the others
+		some := slices.DeleteFunc(slices.Clone(gone), func(n Registration) bool { return n.Kind != kind })
+		if err := r.stages(ctx, some, func(n Registration) error { return r.remove(ctx, n) }); err != nil {
+			return err
+		}
 	}
 	slices.SortFunc(wanted, byStage)
 	if err := r.stages(ctx, wanted, func(n Registration) error { return r.make(ctx, session, n) }); err != nil {
