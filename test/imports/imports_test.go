@@ -24,7 +24,7 @@ type rule struct {
 	without  []string // prefixes of import paths that must not be among the dependencies
 }
 
-// The one direction of imports: protocol <- store <- server <- tools, protocol <- client <- tools.
+// The one direction of imports: protocol <- store <- server <- tools, protocol <- zkcoord <- {client, server}, client <- tools.
 var rules = []rule{
 	{
 		folder:  "protocol",
@@ -46,14 +46,21 @@ var rules = []rule{
 		without: []string{"github.com/panjf2000/", "net/http"},
 	},
 	{
+		// Programs of users are linked with it, through client.
+		folder:   "zkcoord",
+		may:      []string{"protocol"},
+		mayTests: []string{"test"},
+		without:  []string{"github.com/panjf2000/", "github.com/edsrzf/", "github.com/rs/", "github.com/prometheus/"},
+	},
+	{
 		folder: "server",
-		may:    []string{"protocol", "store", "store/vfs", "server/config"},
+		may:    []string{"protocol", "store", "store/vfs", "server/config", "zkcoord"},
 	},
 	{
 		// Programs of users are linked with it: it has to stay small, and to compile where the broker does not run.
 		folder:   "client",
-		may:      []string{"protocol"},
-		mayTests: []string{"client/metaqtest"},
+		may:      []string{"protocol", "zkcoord"},
+		mayTests: []string{"client/metaqtest", "test"},
 		without:  []string{module + "/store", module + "/server", "github.com/panjf2000/", "github.com/edsrzf/", "github.com/rs/", "github.com/prometheus/"},
 	},
 	{
@@ -62,12 +69,12 @@ var rules = []rule{
 	},
 	{
 		folder:   "tools",
-		may:      []string{"client", "protocol", "server", "server/config", "store", "store/vfs"},
+		may:      []string{"client", "protocol", "server", "server/config", "store", "store/vfs", "zkcoord"},
 		mayTests: []string{"client/metaqtest", "test"},
 	},
 	{
 		folder: "test",
-		may:    []string{"client", "client/metaqtest", "protocol", "server", "server/config", "store", "store/vfs"},
+		may:    []string{"client", "client/metaqtest", "protocol", "server", "server/config", "store", "store/vfs", "zkcoord"},
 	},
 }
 
