@@ -88,6 +88,15 @@ func ParsePartition(s string) (Partition, error) {
 	return Partition{Broker: b, Number: int32(n)}, nil
 }
 
+// A TopicPartition is a partition in a cluster.
+type TopicPartition struct {
+	Topic     protocol.Topic
+	Partition Partition
+}
+
+// String is "T/B-P".
+func (p TopicPartition) String() string { return string(p.Topic) + "/" + p.Partition.String() }
+
 // ComparePartitions orders by broker, then number, as producers do.
 func ComparePartitions(a, b Partition) int {
 	return cmp.Or(cmp.Compare(a.Broker, b.Broker), cmp.Compare(a.Number, b.Number))

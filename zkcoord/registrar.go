@@ -135,10 +135,6 @@ func (r *Registrar) Clear(ctx context.Context) error {
 	return r.Await(ctx)
 }
 
-const (
-	registerAtOnce = 64 // requests under way
-)
-
 func (r *Registrar) run(ctx context.Context) {
 	pause, told := firstPause, errors.New("nothing was told yet")
 	var done int64 // session in which everything was made
@@ -184,12 +180,12 @@ func (r *Registrar) reconcile(ctx context.Context, session int64) error {
 	slices.SortFunc(gone, func(a, b Registration) int { return -byStage(a, b) })
 	for _, kind := range []Kind{Ephemeral, Persistent} { // persistent ones may be above the others
 		some := slices.DeleteFunc(slices.Clone(gone), func(n Registration) bool { return n.Kind != kind })
-		if err := r.stages(ctx, some, func(n Registration) error { return r.remove(ctx, n) }); err != nil {
+		if err := r.stages(some, func(n Registration) error { return r.remove(ctx, n) }); err != nil {
 			return err
 		}
 	}
 	slices.SortFunc(wanted, byStage)
-	if err := r.stages(ctx, wanted, func(n Registration) error { return r.make(ctx, session, n) }); err != nil {
+	if err := r.stages(wanted, func(n Registration) error { return r.make(ctx, session, n) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -207,30 +203,14 @@ func byStage(a, b Registration) int {
 }
 
 // stages does something with nodes, those of a stage side by side.
-func (r *Registrar) stages(ctx context.Context, nodes []Registration, do func(Registration) error) error {
+func (r *Registrar) stages(nodes []Registration, do func(Registration) error) error {
 	for len(nodes) > 0 {
 		n := slices.IndexFunc(nodes, func(o Registration) bool { return o.Stage != nodes[0].Stage })
 		if n < 0 {
 			n = len(nodes)
 		}
-		var wait sync.WaitGroup
-		var mu sync.Mutex
-		var first error
-		room := make(chan struct{}, registerAtOnce)
-		for _, node := range nodes[:n] {
-			room <- struct{}{}
-			wait.Go(func() {
-				defer func() { <-room }()
-				if err := do(node); err != nil {
-					mu.Lock()
-					first = cmp.Or(first, err)
-					mu.Unlock()
-				}
-			})
-		}
-		wait.Wait()
-		if first != nil {
-			return first
+		if err := eachAtOnce(nodes[:n], do); err != nil {
+			return err
 		}
 		nodes = nodes[n:]
 	}

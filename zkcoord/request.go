@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"golang.org/x/sync/errgroup"
 )
 
 // Stat is what ZooKeeper knows of a node besides its data.
@@ -32,6 +33,19 @@ const (
 	// Ephemeral nodes go with the session.
 	Ephemeral Kind = zk.FlagEphemeral
 )
+
+// requestsAtOnce is how many requests of one job are under way at a time.
+const requestsAtOnce = 64
+
+// eachAtOnce does something with all items side by side, and tells the first error.
+func eachAtOnce[T any](items []T, do func(T) error) error {
+	var work errgroup.Group
+	work.SetLimit(requestsAtOnce)
+	for _, item := range items {
+		work.Go(func() error { return do(item) })
+	}
+	return work.Wait()
+}
 
 // call does a request under a context. The library's requests know none, so a late answer is dropped. It waits for a connection first.
 func call[T any](ctx context.Context, s *Session, what, path string, do func(*zk.Conn, string) (T, error)) (T, error) {
@@ -146,6 +160,26 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 		}
 		return stat.Version, nil
 	})
+}
+
+// A Change is what SetAll does to a node that has a version.
+type Change struct {
+	Path    string
+	Data    []byte
+	Version int32
+}
+
+// SetAll changes several nodes at once, all of them or none. ErrBadVersion or ErrNoNode: one of them is not as expected.
+func (s *Session) SetAll(ctx context.Context, changes []Change) error {
+	_, err := call(ctx, s, "set", fmt.Sprintf("%d nodes", len(changes)), func(c *zk.Conn, _ string) (struct{}, error) {
+		ops := make([]any, len(changes))
+		for i, n := range changes {
+			ops[i] = &zk.SetDataRequest{Path: s.chroot + n.Path, Data: n.Data, Version: n.Version}
+		}
+		_, err := c.Multi(ops...)
+		return struct{}{}, err
+	})
+	return err
 }
 
 // Delete removes a node that has this version. That there is none is ErrNoNode.
