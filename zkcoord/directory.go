@@ -74,6 +74,7 @@ type FollowedTopic struct {
 	use       Use
 	topic     protocol.Topic
 	wake      chan struct{} // shared by all watches
+	tellAlso  chan<- struct{}
 	quit      chan struct{}
 	closing   sync.Once
 	off       sync.WaitGroup
@@ -86,7 +87,12 @@ type FollowedTopic struct {
 
 // Follow begins to follow a topic. It ends with Close.
 func (d *Directory) Follow(use Use, topic protocol.Topic) *FollowedTopic {
-	f := &FollowedTopic{directory: d, use: use, topic: topic, wake: make(chan struct{}, 1), quit: make(chan struct{}), changed: make(chan struct{})}
+	return d.follow(use, topic, nil)
+}
+
+// follow is Follow for somebody who follows several topics: changes are told on a channel with room for one, too.
+func (d *Directory) follow(use Use, topic protocol.Topic, tell chan<- struct{}) *FollowedTopic {
+	f := &FollowedTopic{directory: d, use: use, topic: topic, wake: make(chan struct{}, 1), tellAlso: tell, quit: make(chan struct{}), changed: make(chan struct{})}
 	f.off.Go(f.run)
 	return f
 }
@@ -176,4 +182,8 @@ func (f *FollowedTopic) tell(watched map[Replica]offering) {
 	f.offers, f.known = list, true
 	close(f.changed)
 	f.changed = make(chan struct{})
+	select {
+	case f.tellAlso <- struct{}{}:
+	default:
+	}
 }

@@ -185,6 +185,13 @@ func (s *Session) Status() (Status, <-chan struct{}) {
 	return s.status, s.changed
 }
 
+// Holds says whether what was registered in a session still stands for sure: it is the session now, and it was heard of within two thirds of its time-out.
+// It looks at the clock itself, so it is right also in a process that was stopped for a while.
+func (s *Session) Holds(id int64) bool {
+	status, _ := s.Status()
+	return status.ID == id && (status.State == Connected || status.State == Suspended) && s.lostIn() > 0
+}
+
 // Timeout is the time-out of the session: what ZooKeeper has granted, or what was asked for as long as that is not known.
 func (s *Session) Timeout() time.Duration {
 	s.mu.Lock()

@@ -1,0 +1,372 @@
+package zkcoord
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+// MemberConfig is what a consumer of a group is.
+type MemberConfig struct {
+	Group    protocol.Group
+	Consumer string // its own id, one in the group; see NewConsumerID
+	Topics   []protocol.Topic
+	Assign   Assignment // the same for all members. Default: AssignRanges
+	Log      *slog.Logger
+}
+
+// A Claim is a partition that a member has.
+type Claim struct {
+	TopicPartition
+	session *Session
+	id      int64 // session in which its owner node was made
+}
+
+// Valid says whether the partition is the member's for sure. From when it is not, somebody else may have it: nothing of it may be handed over
+// or kept any more.
+func (c Claim) Valid() bool { return c.session.Holds(c.id) }
+
+// A Holder works on the partitions that a Member has. Its functions are called one at a time.
+type Holder interface {
+	// Acquire is told what the member has from now on, besides what it had.
+	Acquire(claims []Claim)
+	// Release is told what the member gives up. Others get it when Release returns: by then nothing more of it is worked on, and how far the work has come is kept.
+	// Claims that are not Valid may be others' already, so nothing of them is kept.
+	Release(claims []Claim)
+}
+
+// A Member is a consumer of a group while it is there. It shares the partitions of its topics with the other members, also those written in Java: each
+// computes what it should have, gives up what it should not, and takes what is free. Partitions that stay its own are not interrupted.
+type Member struct {
+	config    MemberConfig
+	session   *Session
+	layout    Layout
+	directory *Directory
+	holder    Holder
+	registrar *Registrar
+	wake      chan struct{}
+	quit      context.CancelFunc
+	off       sync.WaitGroup
+
+	// Of the goroutine that runs only, and of Leave after it.
+	sessions map[int64]bool          // that the member had
+	leaving  map[TopicPartition]bool // given up, the owner node may be there yet
+	reason   string                  // that was logged last for not having everything
+
+	mu      sync.Mutex // whoever changes these holds it
+	claims  map[TopicPartition]Claim
+	settled bool          // it has what it should have
+	changed chan struct{} // closed when claims or settled change
+}
+
+// Join makes a consumer a member of its group. holder is told what it gets.
+func Join(s *Session, l Layout, c MemberConfig, holder Holder) *Member {
+	if c.Assign == nil {
+		c.Assign = AssignRanges
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Member{
+		config: c, session: s, layout: l, directory: NewDirectory(s, l), holder: holder, wake: make(chan struct{}, 1),
+		sessions: map[int64]bool{}, leaving: map[TopicPartition]bool{}, claims: map[TopicPartition]Claim{}, changed: make(chan struct{}),
+	}
+	m.registrar = NewRegistrar(s, func(err error) {
+		if err != nil {
+			m.config.Log.Warn("not registered in the group", "group", c.Group, "consumer", c.Consumer, "error", err)
+		}
+	})
+	m.registrar.Set(Registration{Path: l.Member(c.Group, m.id()), Data: JoinTopics(c.Topics), Kind: Ephemeral})
+	ctx, cancel := context.WithCancel(context.Background())
+	m.quit = cancel
+	m.off.Go(func() { m.run(ctx) })
+	return m
+}
+
+func (m *Member) id() string { return MemberID(m.config.Group, m.config.Consumer) }
+
+// Claims is what the member has now; settled says whether that is all it should have; changed is closed when either changes.
+func (m *Member) Claims() (claims []Claim, settled bool, changed <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.claims)), m.settled, m.changed
+}
+
+// Leave gives everything up and leaves the group. What cannot be removed before ctx ends goes with the session.
+func (m *Member) Leave(ctx context.Context) error {
+	m.quit()
+	m.off.Wait()
+	defer m.registrar.Close()
+	m.release(slices.Collect(maps.Values(m.claims)))
+	return errors.Join(m.removeOwners(ctx), m.registrar.Clear(ctx))
+}
+
+// fallback is how long nothing has to happen until a member looks anyway.
+const fallback = 30 * time.Second
+
+func (m *Member) run(ctx context.Context) {
+	members := m.session.watch(watchKey{m.layout.Members(m.config.Group), true}, m.wake)
+	defer members.Close()
+	topics := map[protocol.Topic]*FollowedTopic{}
+	for _, t := range m.config.Topics {
+		topics[t] = m.directory.follow(UseSubscribe, t, m.wake)
+		defer topics[t].Close()
+	}
+	pause := firstPause
+	again := time.NewTimer(fallback)
+	defer again.Stop()
+	for {
+		status, changed := m.session.Status()
+		m.dropInvalid()
+		switch status.State {
+		case Closed:
+			return
+		case Connected:
+			err := m.rebalance(ctx, status.ID, topics)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				pause, m.reason = firstPause, ""
+				again.Reset(fallback)
+			default:
+				if reason := err.Error(); reason != m.reason {
+					m.reason = reason
+					m.config.Log.Info("partitions are not as they should be yet", "group", m.config.Group, "reason", err)
+				}
+				again.Reset(pause)
+				pause = min(2*pause, claimPause)
+			}
+		}
+		select {
+		case <-m.wake:
+		case <-changed:
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// claimPause is the longest pause before a partition is tried again that another member has not given up yet.
+const claimPause = 500 * time.Millisecond
+
+// dropInvalid gives up what was claimed in a session that is over.
+func (m *Member) dropInvalid() {
+	var over []Claim
+	for _, c := range m.claims {
+		if !c.Valid() {
+			over = append(over, c)
+		}
+	}
+	if len(over) == 0 {
+		return
+	}
+	m.config.Log.Warn("the session is over, and with it what was claimed in it", "group", m.config.Group, "partitions", len(over))
+	m.release(over)
+}
+
+// release gives up claims. Their owner nodes are removed later.
+func (m *Member) release(claims []Claim) {
+	if len(claims) == 0 {
+		return
+	}
+	m.holder.Release(claims)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range claims {
+		delete(m.claims, c.TopicPartition)
+		m.leaving[c.TopicPartition] = true
+	}
+	m.settleLocked(false)
+}
+
+func (m *Member) settleLocked(now bool) {
+	m.settled = now
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// rebalance gives up and takes until the member has what it should have.
+func (m *Member) rebalance(ctx context.Context, session int64, topics map[protocol.Topic]*FollowedTopic) error {
+	m.sessions[session] = true
+	wanted, err := m.wanted(ctx, session, topics)
+	if err != nil {
+		return err
+	}
+	var extra []Claim
+	var missing []TopicPartition
+	for p, c := range m.claims {
+		if !wanted[p] {
+			extra = append(extra, c)
+		}
+	}
+	for p := range wanted {
+		if _, has := m.claims[p]; !has {
+			missing = append(missing, p)
+		}
+	}
+	m.release(extra)
+	if err := m.removeOwners(ctx); err != nil {
+		return err
+	}
+	claimed, err := m.claim(ctx, session, missing)
+	m.mu.Lock()
+	for _, c := range claimed {
+		m.claims[c.TopicPartition] = c
+	}
+	if settled := err == nil; len(claimed) > 0 || settled != m.settled {
+		m.settleLocked(settled)
+	}
+	m.mu.Unlock()
+	if len(claimed) > 0 {
+		m.config.Log.Info("partitions taken", "group", m.config.Group, "partitions", len(claimed), "all", len(m.claims))
+		m.holder.Acquire(claimed)
+	}
+	return err
+}
+
+// wanted is what the member should have, as all members compute it.
+func (m *Member) wanted(ctx context.Context, session int64, topics map[protocol.Topic]*FollowedTopic) (map[TopicPartition]bool, error) {
+	byTopic, err := m.members(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[TopicPartition]bool{}
+	for topic, followed := range topics {
+		offers, known, _ := followed.Offers()
+		if !known {
+			return nil, errors.New("it is not known yet who has " + string(topic))
+		}
+		for _, p := range m.config.Assign(partitionsOf(offers), byTopic[topic])[m.id()] {
+			wanted[TopicPartition{topic, p}] = true
+		}
+	}
+	return wanted, nil
+}
+
+// partitionsOf is what replicas offer together: a master and its slaves have the same ones.
+func partitionsOf(offers []Offer) []Partition {
+	var list []Partition
+	for _, o := range offers {
+		for n := range o.Partitions {
+			list = append(list, Partition{o.Replica.Broker, n})
+		}
+	}
+	slices.SortFunc(list, ComparePartitions)
+	return slices.Compact(list)
+}
+
+// members reads who is in the group, by the topics they want.
+func (m *Member) members(ctx context.Context, session int64) (map[protocol.Topic][]string, error) {
+	ids, err := m.session.Children(ctx, m.layout.Members(m.config.Group))
+	if err != nil && !errors.Is(err, ErrNoNode) {
+		return nil, err
+	}
+	registered := false
+	var mu sync.Mutex
+	byTopic := map[protocol.Topic][]string{}
+	err = eachAtOnce(ids, func(id string) error {
+		data, stat, err := m.session.Get(ctx, m.layout.Member(m.config.Group, id))
+		if errors.Is(err, ErrNoNode) {
+			return nil // it leaves just now
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		registered = registered || id == m.id() && stat.Owner == session
+		for _, t := range SplitTopics(data) {
+			byTopic[t] = append(byTopic[t], id)
+		}
+		return err
+	})
+	if err == nil && !registered {
+		err = errors.New("this consumer is not registered in the group yet")
+	}
+	return byTopic, err
+}
+
+// removeOwners lets others have the partitions that were given up.
+func (m *Member) removeOwners(ctx context.Context) error {
+	return eachAtOnce(slices.Collect(maps.Keys(m.leaving)), func(p TopicPartition) error {
+		path := m.layout.Owner(m.config.Group, p.Topic, p.Partition)
+		_, stat, err := m.session.Get(ctx, path)
+		if err == nil && m.sessions[stat.Owner] {
+			err = m.session.Delete(ctx, path, stat.Version)
+		}
+		if err != nil && !errors.Is(err, ErrNoNode) {
+			return err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.leaving, p)
+		return nil
+	})
+}
+
+// claim takes partitions that nobody has. The error says what is not free yet.
+func (m *Member) claim(ctx context.Context, session int64, partitions []TopicPartition) ([]Claim, error) {
+	var mu sync.Mutex
+	var claims []Claim
+	err := eachAtOnce(partitions, func(p TopicPartition) error {
+		if err := m.own(ctx, session, p); err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		claims = append(claims, Claim{p, m.session, session})
+		return nil
+	})
+	return claims, err
+}
+
+// own makes the owner node of a partition in a session.
+func (m *Member) own(ctx context.Context, session int64, p TopicPartition) error {
+	path, id := m.layout.Owner(m.config.Group, p.Topic, p.Partition), m.id()
+	for {
+		err := m.session.Create(ctx, path, []byte(id), Ephemeral)
+		if err != nil && !errors.Is(err, ErrNodeExists) {
+			return err
+		}
+		data, stat, err := m.session.Get(ctx, path)
+		switch {
+		case errors.Is(err, ErrNoNode):
+			continue // it went just now
+		case err != nil:
+			return err
+		case stat.Owner == session:
+			return nil // the session may have changed between the two requests, then it is not ours
+		case m.sessions[stat.Owner]:
+			if err := m.session.Delete(ctx, path, stat.Version); err != nil && !errors.Is(err, ErrNoNode) {
+				return err
+			}
+			continue // left over from before
+		}
+		return fmt.Errorf("%s is %s's yet", p, data)
+	}
+}
+
+var lastConsumer atomic.Int64
+
+// NewConsumerID makes an id that no other consumer has, as the original does: address, process, time in milliseconds and a count.
+func NewConsumerID() string {
+	host := "127.0.0.1"
+	if addrs, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
+				host = n.IP.String()
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%s-%d-%d-%d", host, os.Getpid(), time.Now().UnixMilli(), lastConsumer.Add(1))
+}
