@@ -214,11 +214,13 @@ func twoRows(t *testing.T, d database) {
 		execute(t, d, s, `insert into two_rows (topic, "partition", group_id, "offset", msg_id) values ('orders', '0-2', 'g', `+offset+`, -1)`)
 	}
 	wantOffset(t, s, key("g"), zkcoord.Offset{MessageID: -1, Offset: 40})
-	if err := s.Save(testContext(t), map[client.OffsetKey]zkcoord.Offset{key("g"): {MessageID: 1, Offset: 60}}); err != nil {
-		t.Fatal(err)
-	}
-	if got := rows(t, d, s, "two_rows", "g"); got != "60 60" {
-		t.Errorf("rows with %q", got)
+	for range 2 { // the second changes nothing, and MySQL says that no row was changed
+		if err := s.Save(testContext(t), map[client.OffsetKey]zkcoord.Offset{key("g"): {MessageID: 1, Offset: 60}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := rows(t, d, s, "two_rows", "g"); got != "60 60" {
+			t.Errorf("rows with %q", got)
+		}
 	}
 }
 
