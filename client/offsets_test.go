@@ -119,8 +119,12 @@ type slowStore struct {
 
 func (s *slowStore) Save(ctx context.Context, offsets map[client.OffsetKey]zkcoord.Offset) error {
 	s.entered <- struct{}{}
-	<-s.leave
-	return s.OffsetStore.Save(ctx, offsets)
+	select {
+	case <-s.leave:
+		return s.OffsetStore.Save(ctx, offsets)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func TestCommit_OneAtATime(t *testing.T) {

@@ -66,6 +66,7 @@ func startMariaDB(t *testing.T) database {
 
 func startPostgreSQL(t *testing.T) database {
 	const bin = "/usr/lib/postgresql/*/bin/"
+	// -F and -N: no flushes, because the machine stays on while its processes are killed.
 	s := &server{
 		stop: syscall.SIGQUIT, // its processes end with it
 		command: func(s *server) *exec.Cmd {

@@ -37,11 +37,11 @@ func (s *server) start(t testing.TB, prepare func(*server) *exec.Cmd) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.host, s.port, err = net.SplitHostPort(l.Addr().String())
+	addr := l.Addr().String()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err != nil {
+	if s.host, s.port, err = net.SplitHostPort(addr); err != nil {
 		t.Fatal(err)
 	}
 	s.dir = t.TempDir()
