@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"maps"
 	"math"
 	"sync"
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // Received is a message that a Consumer delivers. Its slices belong to the caller.
@@ -37,11 +37,14 @@ type Consumer struct {
 	batches chan []Received // of one partition each
 	started sync.Once
 
+	offsets    OffsetStore
+	committing chan struct{} // of capacity 1: an older offset must not be saved after a newer one
+
 	mu        sync.Mutex
 	conn      *Conn
 	reading   map[place]bool
-	positions map[place]int64 // handed over and done with; where the group goes on
-	committed map[place]int64
+	positions map[place]zkcoord.Offset // handed over and done with; where the group goes on
+	committed map[place]int64          // logical offsets
 	fatal     error
 
 	next []Received // of the batch being handed over; of the iterating goroutine
@@ -59,7 +62,11 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	for _, opt := range opts {
 		opt(&o)
 	}
-	c := &Consumer{addr: addr, options: o, batches: make(chan []Received), reading: map[place]bool{}, positions: map[place]int64{}, committed: map[place]int64{}}
+	c := &Consumer{addr: addr, options: o, batches: make(chan []Received), committing: make(chan struct{}, 1), reading: map[place]bool{},
+		positions: map[place]zkcoord.Offset{}, committed: map[place]int64{}}
+	if c.offsets = o.offsets; c.offsets == nil {
+		c.offsets = NewBrokerOffsets(func(ctx context.Context, _ int) (*Conn, error) { return c.connection(ctx) })
+	}
 	var err error
 	if c.group, err = protocol.ParseGroup(group); err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
@@ -95,7 +102,7 @@ func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Received, error] {
 				}
 				c.next = c.next[1:]
 				c.mu.Lock()
-				c.positions[place{protocol.Topic(m.Topic), m.Partition}] = m.Next
+				c.positions[place{protocol.Topic(m.Topic), m.Partition}] = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}
 				c.mu.Unlock()
 			}
 			select {
@@ -129,28 +136,47 @@ func (c *Consumer) Run(ctx context.Context, handler func(context.Context, Receiv
 	return nil
 }
 
-// Commit keeps on the broker how far the group has come. It waits for the answers.
+// Commit keeps how far the group has come: on the broker, or in the store of WithOffsetStore. It waits until that is done.
 func (c *Consumer) Commit(ctx context.Context) error {
+	select {
+	case c.committing <- struct{}{}:
+		defer func() { <-c.committing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	todo := map[OffsetKey]zkcoord.Offset{}
 	c.mu.Lock()
-	todo := maps.Clone(c.positions)
-	maps.DeleteFunc(todo, func(p place, offset int64) bool { at, ok := c.committed[p]; return ok && at == offset })
+	for p, position := range c.positions {
+		if at, ok := c.committed[p]; !ok || at != position.Offset {
+			todo[c.key(p)] = position
+		}
+	}
 	c.mu.Unlock()
 	if len(todo) == 0 {
 		return nil
 	}
-	conn, err := c.connection(ctx)
-	if err != nil {
-		return err
+	if err := c.offsets.Save(ctx, todo); err != nil {
+		return c.offsetsError(ctx, err)
 	}
-	for p, offset := range todo {
-		if err := conn.Commit(ctx, p.topic, c.group, p.partition, offset); err != nil {
-			return fmt.Errorf("commit %s-%d: %w", p.topic, p.partition, err)
-		}
-		c.mu.Lock()
-		c.committed[p] = offset
-		c.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, offset := range todo {
+		c.committed[place{key.Topic, key.Partition.Number}] = offset.Offset
 	}
 	return nil
+}
+
+// key names what the store keeps of a partition.
+func (c *Consumer) key(p place) OffsetKey {
+	return OffsetKey{Group: c.group, Topic: p.topic, Partition: zkcoord.Partition{Number: p.partition}}
+}
+
+// offsetsError marks an error of a store that was given to the consumer, unless the caller had enough.
+func (c *Consumer) offsetsError(ctx context.Context, err error) error {
+	if c.options.offsets == nil || ctx.Err() != nil {
+		return err
+	}
+	return &offsetStoreError{err}
 }
 
 // Close commits and ends the consumer and its goroutines.
@@ -312,16 +338,18 @@ func (c *Consumer) read(p place) {
 
 // begin is where the group goes on, or where a new one starts.
 func (c *Consumer) begin(conn *Conn, p place) (int64, error) {
-	offset, err := conn.Committed(c.ctx, p.topic, c.group, p.partition)
-	var status *StatusError
-	if err == nil {
-		c.mu.Lock()
-		c.committed[p] = offset
-		c.mu.Unlock()
-		return offset, nil
+	kept, ok, err := c.offsets.Load(c.ctx, c.key(p))
+	if err != nil {
+		if c.options.offsets != nil && c.ctx.Err() == nil {
+			c.options.log.Warn("the offset is not loaded", "topic", p.topic, "partition", p.partition, "error", err)
+		}
+		return 0, c.offsetsError(c.ctx, err)
 	}
-	if !errors.As(err, &status) || status.Status != protocol.StatusNotFound {
-		return 0, err
+	if ok {
+		c.mu.Lock()
+		c.committed[p] = kept.Offset
+		c.mu.Unlock()
+		return kept.Offset, nil
 	}
 	switch s := c.options.start; s.kind {
 	case latest:
@@ -330,6 +358,7 @@ func (c *Consumer) begin(conn *Conn, p place) (int64, error) {
 		return s.offset, nil
 	case atTime:
 		offset, err := conn.Seek(c.ctx, p.topic, p.partition, s.time)
+		var status *StatusError
 		if errors.As(err, &status) && status.Status == protocol.StatusNotFound {
 			return 0, nil // nothing was ever stored there
 		}

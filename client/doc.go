@@ -10,8 +10,9 @@
 // connection, retried while Retriable says that it may help, and acknowledged when the broker counts it as safe by the topic's rule. A
 // retry may store a message twice (at least once): the broker may have stored it before the answer was lost.
 //
-// A Consumer reads all partitions of its topics from one broker, keeps the offsets of its group on the broker, and delivers each message
-// at least once: an offset is committed only after the message was handed over and the next one asked for.
+// A Consumer reads all partitions of its topics from one broker and delivers each message at least once: an offset is committed only after the
+// message was handed over and the next one asked for. Offsets are kept on the broker, or where WithOffsetStore says: packages offsetfile and offsetsql
+// have a file and a database, and offsettest has the tests for an OffsetStore of your own.
 //
 // Everything here may be used from several goroutines, except one iteration of Messages. Close ends all goroutines. A Conn is the plain
 // connection underneath, for tools. Package client/metaqtest starts a broker inside a test.

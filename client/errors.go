@@ -31,6 +31,12 @@ type MovedError struct{ Offset int64 }
 
 func (e *MovedError) Error() string { return fmt.Sprintf("metaq: go on at offset %d", e.Offset) }
 
+// offsetStoreError is of an OffsetStore that the program has brought.
+type offsetStoreError struct{ err error }
+
+func (e *offsetStoreError) Error() string { return "metaq: the store of offsets: " + e.err.Error() }
+func (e *offsetStoreError) Unwrap() error { return e.err }
+
 // Retriable says whether doing the same again may help. It is the one place that decides this.
 func Retriable(err error) bool {
 	var status *StatusError
@@ -43,9 +49,12 @@ func Retriable(err error) bool {
 		// good, or a log that takes no more writes until the broker is restarted by somebody.
 		return false
 	}
+	var offsets *offsetStoreError
 	switch {
 	case err == nil, errors.Is(err, ErrClosed), errors.Is(err, ErrTooLarge):
 		return false
+	case errors.As(err, &offsets):
+		return true // only the store knows what is wrong, and without it a consumer can do nothing but wait
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false // the caller has had enough
 	case errors.Is(err, protocol.ErrResponse):

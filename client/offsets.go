@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/metaq/metaq/protocol"
@@ -12,6 +13,11 @@ type OffsetKey struct {
 	Group     protocol.Group
 	Topic     protocol.Topic
 	Partition zkcoord.Partition // Broker is 0 against a broker that stands alone
+}
+
+// CompareOffsetKeys orders by group, topic and partition. Stores that lock what they change do it in this order.
+func CompareOffsetKeys(a, b OffsetKey) int {
+	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Topic, b.Topic), zkcoord.ComparePartitions(a.Partition, b.Partition))
 }
 
 // An OffsetStore keeps where groups go on. A Consumer calls it from several goroutines, never for the same key at once.

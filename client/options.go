@@ -42,6 +42,7 @@ type consumerOptions struct {
 	wait        time.Duration
 	commitEvery time.Duration
 	refresh     time.Duration
+	offsets     OffsetStore // nil: the broker's
 	log         *slog.Logger
 }
 
@@ -59,6 +60,11 @@ func WithFetchSize(bytes int32) ConsumerOption {
 // WithCommitEvery is how often offsets are committed while messages are read. 0: only by Commit and Close. Default: 5 s.
 func WithCommitEvery(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.commitEvery = d }
+}
+
+// WithOffsetStore says where the offsets of the group are kept. While the store cannot be had, the consumer waits for it. Default: on the broker.
+func WithOffsetStore(s OffsetStore) ConsumerOption {
+	return func(o *consumerOptions) { o.offsets = s }
 }
 
 // WithConsumerLog takes a logger for reconnects. Default: silent.

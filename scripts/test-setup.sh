@@ -15,3 +15,7 @@ need() {
 need strace strace # faults of system calls
 need zookeeper /usr/share/java/zookeeper.jar
 need default-jre-headless java # for it
+# Databases that may keep offsets.
+postgres=$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1)
+need postgresql "${postgres:-postgres}"
+need mariadb-server mariadbd
