@@ -93,6 +93,9 @@ func (b *Broker) RemoveTopics(topics ...protocol.Topic) {
 // Await waits until all of it is registered.
 func (b *Broker) Await(ctx context.Context) error { return b.registrar.Await(ctx) }
 
+// Standing is nil while the broker is registered, and says what is in the way otherwise, see Registrar.
+func (b *Broker) Standing() error { return b.registrar.Standing() }
+
 // Unregister removes everything and ends the registration. What could not be removed goes with the session.
 func (b *Broker) Unregister(ctx context.Context) error {
 	defer b.registrar.Close()
