@@ -36,6 +36,9 @@ func (c *Config) checkZooKeeper() error {
 func connectKind() kind[string] {
 	return kind[string]{
 		parse: func(s string) (string, error) {
+			if s == "" {
+				return s, nil
+			}
 			_, _, err := zkcoord.ParseConnect(s)
 			return s, err
 		},
