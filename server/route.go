@@ -40,9 +40,10 @@ func unknownTopic(name protocol.Topic) string {
 	return "The server do not accept topic " + string(name)
 }
 
-// appendRoutes appends what a cluster has of a topic. Of itself the broker knows better than ZooKeeper; t is nil if it does not have the topic.
+// appendRoutes appends what a cluster has of a topic. Of itself the broker knows better than ZooKeeper, and tells also what it keeps from others there: whoever
+// asks knows its address, and has to know what it has. t is nil if it does not have the topic.
 func (s *Server) appendRoutes(text []byte, t *topic, offers *routeEntry) []byte {
-	if t != nil && t.conf.AcceptPublish {
+	if t != nil {
 		text = s.appendOwnRoute(text, t, offers.slavesOf(s.brokerID))
 	}
 	for _, o := range offers.masters {

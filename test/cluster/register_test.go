@@ -223,7 +223,7 @@ func TestRoute_OverTwoBrokers(t *testing.T) {
 		await(t, fmt.Sprintf("the route of %s is %s", topic, lines), func() bool {
 			ctx, cancel := context.WithTimeout(within(t), 5*time.Second)
 			defer cancel()
-			list, err := c.Route(ctx, protocol.Topic(topic))
+			list, err := c.ClusterRoute(ctx, protocol.Topic(topic))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,8 +238,14 @@ func TestRoute_OverTwoBrokers(t *testing.T) {
 	want(d, "both", "0 "+two.Addr, "0 "+one.Addr, "1 "+one.Addr)
 	want(c, "two", "0 "+two.Addr)
 	want(d, "one", "0 "+one.Addr)
-	want(c, "hidden", "0 "+two.Addr)
-	if _, err := c.Route(within(t), "nobody"); err == nil || !strings.Contains(err.Error(), "do not accept topic nobody") {
+	want(c, "hidden", "0 "+one.Addr, "0 "+two.Addr)
+	want(d, "hidden", "0 "+two.Addr) // the first one does not offer it to others
+	for conn, lines := range map[*client.Conn]int{c: 2, d: 1} {
+		if list, err := conn.Route(within(t), "both"); err != nil || len(list) != lines {
+			t.Errorf("the part of one broker is %v, %v, want %d lines", list, err, lines)
+		}
+	}
+	if _, err := c.ClusterRoute(within(t), "nobody"); err == nil || !strings.Contains(err.Error(), "do not accept topic nobody") {
 		t.Errorf("route of a topic that nobody has: %v", err)
 	}
 	z.Pause(t)
