@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,9 @@ func joinCluster(s *Server) (*cluster, error) {
 	layout := zkcoord.Layout(cfg.Root)
 	k.directory = zkcoord.NewDirectory(k.session, layout)
 	k.broker = zkcoord.RegisterBroker(k.session, layout, zkcoord.BrokerInfo{ID: s.brokerID, Addr: s.advertised(), Checksum: s.config().Checksum()}, k.stateChanged)
+	if ip := net.ParseIP(s.host); ip != nil && ip.IsLoopback() {
+		s.log.Warn().Str("address", s.advertised()).Msg("clients on other machines cannot reach the address that is registered: set hostName")
+	}
 	k.routes.of = map[protocol.Topic]*routeEntry{}
 	k.off.Go(k.tellTopics)
 	k.off.Go(k.countSessions)
@@ -157,8 +161,8 @@ func (k *cluster) leave(ctx context.Context) {
 	registered := k.broker.Standing() == nil
 	bounded, cancel := context.WithTimeout(ctx, unregisterBound)
 	defer cancel()
-	err := k.broker.Unregister(bounded)
-	k.session.Close()
+	err := k.broker.Withdraw(bounded)
+	k.session.Close() // the topics go with it
 	if err != nil {
 		if registered {
 			k.server.log.Warn().Err(err).Msg("could not take the registration out of ZooKeeper; it goes with the session")
