@@ -13,8 +13,8 @@ import (
 	"github.com/metaq/metaq/store"
 )
 
-// The commands of the original's HTTP plug-in, as its SimpleHttpProducer and SimpleHttpConsumer use them. The number behind the command is that of a broker, by which
-// a proxy can find it; it means nothing here. The codes of answers are those of the text protocol, and so are the texts.
+// The commands of the original's HTTP plug-in, as its SimpleHttpProducer and SimpleHttpConsumer use them. The number behind the command is that of a broker,
+// by which a proxy can find it; it means nothing here. The codes of answers are those of the text protocol, and so are the texts.
 func (s *Server) handleMessages(mux *http.ServeMux) {
 	for pattern, serve := range map[string]http.HandlerFunc{
 		"POST /put/{broker}": s.httpPut, "GET /get/{broker}": s.httpGet, "GET /offset/{broker}": s.httpOffset,
