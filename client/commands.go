@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -183,8 +184,19 @@ type Route struct {
 	Slaves    []string // host:port
 }
 
-// Route lists the partitions of a topic, also those that were never written.
+// Route lists the partitions that this broker has of a topic, also those that were never written.
 func (c *Conn) Route(ctx context.Context, topic protocol.Topic) ([]Route, error) {
+	list, err := c.ClusterRoute(ctx, topic)
+	// Its own come first.
+	if n := slices.IndexFunc(list, func(r Route) bool { return r.Master != list[0].Master }); n >= 0 {
+		list = list[:n]
+	}
+	return list, err
+}
+
+// ClusterRoute lists the partitions that all brokers of a cluster have of a topic, those of this one first. Partitions of different brokers have the same
+// numbers. Of a broker that is alone it says the same as Route.
+func (c *Conn) ClusterRoute(ctx context.Context, topic protocol.Topic) ([]Route, error) {
 	b, err := c.call(ctx, func(dst []byte, opaque int32) []byte { return protocol.AppendRoute(dst, topic, opaque) })
 	if err != nil {
 		return nil, err

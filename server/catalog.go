@@ -59,7 +59,8 @@ func (t *topic) draw() (int32, bool) {
 
 // catalog knows the topics. Only topics that are configured by name or have a partition are kept, so that asking for names costs no memory.
 type catalog struct {
-	store *store.Store
+	store   *store.Store
+	changed chan struct{} // has one element when topics have come, gone or changed since somebody took it
 
 	mu     sync.RWMutex
 	cfg    *config.Config         // guarded by mu
@@ -68,7 +69,7 @@ type catalog struct {
 }
 
 func newCatalog(st *store.Store, cfg *config.Config) *catalog {
-	k := &catalog{store: st, births: map[string][]*longPoll{}}
+	k := &catalog{store: st, changed: make(chan struct{}, 1), births: map[string][]*longPoll{}}
 	k.load(cfg)
 	return k
 }
@@ -98,6 +99,14 @@ func (k *catalog) load(cfg *config.Config) {
 	}
 	for _, t := range old {
 		t.stale.Store(true)
+	}
+	k.tellChange()
+}
+
+func (k *catalog) tellChange() {
+	select {
+	case k.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -203,7 +212,10 @@ func (k *catalog) create(name protocol.Topic, partition int32) (*topic, *store.Q
 		return nil, nil, err
 	}
 	t.parts[partition].Store(q)
-	k.topics[string(name)] = t
+	if k.topics[string(name)] == nil {
+		k.topics[string(name)] = t
+		k.tellChange()
+	}
 	key := birthKey(string(name), partition)
 	for _, p := range k.births[key] {
 		p.fire()

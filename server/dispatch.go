@@ -46,7 +46,7 @@ func (c *conn) dispatch(l *loop, r *protocol.Request) {
 	case protocol.VerbTopics:
 		c.topics(l, r)
 	case protocol.VerbRoute:
-		c.route(r)
+		c.route(l, r)
 	case protocol.VerbHelp:
 		c.help(r)
 	case protocol.VerbClose, protocol.VerbOpen:

@@ -1,5 +1,5 @@
 // Package server is the broker: it takes connections, runs the commands of the protocol against a store, and has a second port for health,
-// metrics and profiles. package main and client/metaqtest are its callers.
+// metrics, profiles and clients that speak HTTP. package main and client/metaqtest are its callers.
 //
 // # Who runs what
 //
@@ -10,6 +10,9 @@
 //	budget.go   what all connections together may make the broker hold, and who waits for it
 //	turn.go     connections with many answers take turns
 //	put.go ...  one file a command
+//	http.go     the second port; http_messages.go has put, get and offset there
+//	cluster.go  the registration in ZooKeeper: goroutines of its own, which nothing else waits for but a stop
+//	routes.go   what other brokers have of a topic, asked for by route
 //	worker.go   what may block (cold reads, seek by time, large listings) runs on a few goroutines, one command a connection
 //
 // # The way of a put

@@ -164,7 +164,7 @@ func (n *counters) hit(size int) {
 
 // enqueueRead has a worker answer a get.
 func (c *conn) enqueueRead(l *loop, g getRequest) {
-	c.enqueueJob(l, job{g.opaque, func(buf []byte) ([]byte, *store.Held) { return c.server.coldRead(buf, l.counts, &g) }})
+	c.enqueueJob(l, job{opaque: g.opaque, run: func(buf []byte) ([]byte, *store.Held) { return c.server.coldRead(buf, l.counts, &g) }})
 }
 
 // coldRead appends the answer to a get, on a worker, where it may block. The messages of a large one are left where they lie.
@@ -200,25 +200,26 @@ func (s *Server) waits(g *getRequest) bool {
 
 // appendNothing appends the answer to a get that finds no messages.
 func (s *Server) appendNothing(dst []byte, counts *counters, g *getRequest, err error) []byte {
+	status, text := s.nothing(counts, g, err)
+	return protocol.AppendResult(dst, status, g.opaque, text)
+}
+
+// nothing is the answer to a get that finds no messages.
+func (s *Server) nothing(counts *counters, g *getRequest, err error) (protocol.Status, string) {
 	var moved *store.MovedError
 	switch {
 	case errors.Is(err, store.ErrEnd):
 		if end, beyond := s.beyond(g); beyond {
 			counts.moved.Add(1)
-			return appendMoved(dst, g.opaque, end)
+			return protocol.StatusMoved, strconv.FormatInt(end, 10)
 		}
 		counts.missed(g.topic)
-		return protocol.AppendResult(dst, protocol.StatusNotFound, g.opaque, fmt.Sprintf("Could not find message at position %d", g.offset))
+		return protocol.StatusNotFound, fmt.Sprintf("Could not find message at position %d", g.offset)
 	case errors.As(err, &moved):
 		counts.moved.Add(1)
-		return appendMoved(dst, g.opaque, moved.Offset)
+		return protocol.StatusMoved, strconv.FormatInt(moved.Offset, 10)
 	}
-	status, text := s.onWire(err)
-	return protocol.AppendResult(dst, status, g.opaque, text)
-}
-
-func appendMoved(dst []byte, opaque int32, offset int64) []byte {
-	return protocol.AppendResult(dst, protocol.StatusMoved, opaque, strconv.FormatInt(offset, 10))
+	return s.onWire(err)
 }
 
 // missed counts a get that found nothing.

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// httpSide is the second port: health, metrics, profiles.
+// httpSide is the second port: health, metrics, profiles, and messages for clients that speak HTTP.
 type httpSide struct {
 	listener net.Listener
 	server   *http.Server
@@ -30,7 +30,7 @@ func newHTTPSide(s *Server, addr string) (*httpSide, error) {
 		return nil, err
 	}
 	h := &httpSide{listener: listener, ended: make(chan struct{}), server: &http.Server{
-		Handler: s.httpHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		Handler: s.httpHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: httpIdle,
 		MaxHeaderBytes: 64 << 10,
 	}}
 	go func() {
@@ -57,6 +57,7 @@ func (s *Server) httpHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
+	s.handleMessages(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/debug/pprof/", local(http.HandlerFunc(pprof.Index)))
 	mux.Handle("/debug/pprof/cmdline", local(http.HandlerFunc(pprof.Cmdline)))
@@ -96,12 +97,17 @@ func (s *Server) notReady() string {
 	}
 	st := s.store.Stats()
 	switch {
-	case s.draining.Load():
+	case s.leaving.Load():
 		return "the broker is stopping"
 	case st.Failed != nil:
 		return "the log takes no more writes: " + st.Failed.Error()
 	case st.DiskFull != nil:
 		return fmt.Sprintf("puts are refused: %s; %d bytes of %d are free", st.DiskFull, st.FreeBytes, st.TotalBytes)
+	}
+	if k := s.cluster.Load(); k != nil {
+		if err := k.broker.Standing(); err != nil {
+			return "the broker is not registered, so only clients that know its address find it: " + err.Error()
+		}
 	}
 	return ""
 }

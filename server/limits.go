@@ -29,7 +29,8 @@ const (
 	crowdedTime   = 10 * time.Second // how long a connection may take until its first command when there is hardly room for others
 	refusals      = 16               // refused connections that may linger at the same time
 	reserveFDs    = 64               // descriptors that connections leave to the store, the HTTP side and the runtime
-	httpConns     = 16               // connections of the HTTP side
+	httpConns     = 32               // connections of the HTTP side
+	httpIdle      = 10 * time.Second // how long one of them may be silent: those of clients must not keep a health check out
 	metricTopics  = 1000             // topics with metrics of their own
 	metricQueues  = 10000            // partitions with metrics of their own
 )

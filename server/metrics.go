@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // collector makes the metrics from the counters when somebody asks, so that counting stays cheap.
@@ -68,6 +69,11 @@ var (
 	descRewriteTime  = desc("rewrite_seconds_total", "Time spent on that, without what was waited to be slow enough.")
 	descReload       = desc("config_reload_success", "1 if the last reload of the configuration was taken, 0 if the file had a mistake.")
 	descReloadTime   = desc("config_reload_success_timestamp_seconds", "When a configuration was last taken, that of the start included.")
+	descRegistered   = desc("zookeeper_registered", "1 while the broker is registered in ZooKeeper.")
+	descSession      = desc("zookeeper_connected", "1 while a server of ZooKeeper answers.")
+	descSessions     = desc("zookeeper_sessions_total", "Sessions of ZooKeeper since the start.")
+	descLost         = desc("zookeeper_sessions_lost_total", "How often a session was lost, by the broker's own clock or by ZooKeeper's word.")
+	descRegTopics    = desc("zookeeper_topics", "Topics that are to be registered.")
 	descBuild        = desc("build_info", "The version; always 1.", "version", "go")
 )
 
@@ -83,6 +89,7 @@ func (k collector) Collect(out chan<- prometheus.Metric) {
 		k.collectTopics(out)
 	}
 	k.collectReloads(out)
+	k.collectCluster(out)
 	out <- gauge(descBuild, 1, Version, runtime.Version())
 }
 
@@ -165,6 +172,20 @@ func (k collector) collectConnections(out chan<- prometheus.Metric) {
 func (k collector) collectReloads(out chan<- prometheus.Metric) {
 	out <- gauge(descReload, truth(!k.server.reloads.refused.Load()))
 	out <- gauge(descReloadTime, float64(k.server.reloads.succeeded.Load())/1e9)
+}
+
+// collectCluster adds nothing for a broker that is alone.
+func (k collector) collectCluster(out chan<- prometheus.Metric) {
+	c := k.server.cluster.Load()
+	if c == nil {
+		return
+	}
+	status, _ := c.session.Status()
+	out <- gauge(descRegistered, truth(c.broker.Standing() == nil))
+	out <- gauge(descSession, truth(status.State == zkcoord.Connected))
+	out <- counter(descSessions, c.begun.Load())
+	out <- counter(descLost, c.lost.Load())
+	out <- gauge(descRegTopics, float64(c.topics.Load()))
 }
 
 // collectDisk says whether asking the store for more would hang.

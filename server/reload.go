@@ -39,6 +39,9 @@ func (s *Server) Reload(load func() (*config.Config, error)) (report string, err
 	s.store.SetRules(next.Rules)
 	s.store.SetDiskLimits(next.Disk)
 	s.catalog.load(next)
+	if k := s.cluster.Load(); k != nil {
+		k.broker.SetChecksum(next.Checksum())
+	}
 
 	report = "nothing has changed"
 	if len(changed) > 0 {

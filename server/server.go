@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,8 +26,10 @@ type Server struct {
 
 	brokerID int
 	started  time.Time
+	host     string // that clients are told
 	store    *store.Store
 	catalog  *catalog
+	cluster  atomic.Pointer[cluster] // nil: the broker is alone
 	workers  *workerPool
 	engine   *engine
 
@@ -52,7 +53,8 @@ type Server struct {
 	acceptor *acceptor
 	http     *httpSide
 	running  atomic.Bool
-	draining atomic.Bool
+	leaving  atomic.Bool   // Shutdown has begun
+	draining atomic.Bool   // nobody is let in any more
 	stopping chan struct{} // closed when Shutdown begins
 	house    sync.WaitGroup
 	done     chan error
@@ -68,7 +70,7 @@ func New(cfg *config.Config, log zerolog.Logger) (*Server, error) {
 func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*Server, error) {
 	s := &Server{
 		log: log, acceptLog: throttled(log), slowLog: throttled(log), errorLog: throttled(log), damageLog: throttled(log),
-		brokerID: cfg.BrokerID, started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
+		brokerID: cfg.BrokerID, host: hostOf(cfg.HostName), started: time.Now(), stopping: make(chan struct{}), done: make(chan error, 1),
 	}
 	s.cfg.Store(cfg)
 	s.reloads.note(nil)
@@ -124,6 +126,13 @@ func (s *Server) Start() error {
 			return fmt.Errorf("dashboardHttpPort: %w", err)
 		}
 	}
+	if cfg.InCluster() {
+		k, err := joinCluster(s)
+		if err != nil {
+			return fmt.Errorf("zk.zkConnect: %w", err)
+		}
+		s.cluster.Store(k)
+	}
 	s.acceptor = newAcceptor(s, s.listener)
 	go s.acceptor.run()
 	s.house.Go(s.keepHouse)
@@ -158,14 +167,33 @@ func (s *Server) port() int {
 }
 
 // advertised is the address that clients are told.
-func (s *Server) advertised() string {
-	host := s.config().HostName
-	if host == "" {
-		if host, _ = os.Hostname(); host == "" {
-			host = "localhost"
+func (s *Server) advertised() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port())) }
+
+// hostOf is what others know this machine by: hostName, unless that stands for all addresses. Then it is an address, as the original has it, for a name
+// that others cannot look up is of no use.
+func hostOf(hostName string) string {
+	if ip := net.ParseIP(hostName); hostName != "" && (ip == nil || !ip.IsUnspecified()) {
+		return hostName
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		addresses = nil
+	}
+	var sixth string
+	for _, a := range addresses {
+		n, ok := a.(*net.IPNet)
+		switch {
+		case !ok || !n.IP.IsGlobalUnicast():
+		case n.IP.To4() != nil:
+			return n.IP.String()
+		case sixth == "":
+			sixth = n.IP.String()
 		}
 	}
-	return net.JoinHostPort(host, strconv.Itoa(s.port()))
+	if sixth != "" {
+		return sixth
+	}
+	return "localhost"
 }
 
 // brokerName is the broker's name in the texts of answers.
@@ -219,7 +247,7 @@ func (s *Server) keepHouse() {
 // deadTicks is how many seconds without a tick say that the event loops have ended.
 const deadTicks = 30
 
-// Shutdown stops the broker in order: nobody is let in, commands that were read are answered, what waits for a message is answered at once,
+// Shutdown stops the broker in order: in a cluster clients are sent elsewhere, nobody is let in, commands that were read are answered, what waits for a message is answered at once,
 // connections are closed, the log is flushed. When ctx is done the rest is cut off; the log is closed in order all the same.
 // It may be called again and then returns the same.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -228,6 +256,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 func (s *Server) stop(ctx context.Context) (err error) {
+	s.leaving.Store(true)
+	if k := s.cluster.Load(); k != nil {
+		k.leave(ctx)
+	}
 	s.draining.Store(true)
 	close(s.stopping)
 	if s.listener != nil {

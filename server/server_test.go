@@ -169,9 +169,9 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("/metrics has no %s", name)
 		}
 	}
-	s.draining.Store(true)
+	s.leaving.Store(true)
 	if code, body := fetch(t, s, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "stopping") {
 		t.Errorf("/readyz while stopping: %d %s", code, body)
 	}
-	s.draining.Store(false)
+	s.leaving.Store(false)
 }

@@ -26,6 +26,7 @@ var statsHelp = help{"stats [ITEM [OPAQUE]]",
   store        positions, segments, disk, recovery
   flush        what an acknowledgement means, and how long flushes take
   groups       committed offsets of the consumer groups
+  zk           the registration in ZooKeeper, and what is in its way
 Example, to paste:
   stats realtime`}
 
@@ -94,6 +95,8 @@ func (s *Server) slowItem(item string) func(*statsText) {
 		return s.statsFlush
 	case "groups":
 		return s.statsGroups
+	case "zk":
+		return s.statsZK
 	}
 	return nil
 }

@@ -9,15 +9,17 @@ import (
 	"github.com/metaq/metaq/store"
 )
 
-// job is a command that may block. run appends its answer to a buffer, on a worker, but for the views of the log that it ends with.
+// job is a command that may block. run appends its answer to a buffer, on a worker, but for the views of the log that it ends with. What it needs from
+// another machine is waited for by await, if that is set, on a goroutine of its own, so that the workers are there for the others.
 type job struct {
 	opaque int32
+	await  func()
 	run    func(buf []byte) ([]byte, *store.Held)
 }
 
 // enqueue has a command run on a worker, which appends its answer to a buffer.
 func (c *conn) enqueue(l *loop, opaque int32, run func(buf []byte) []byte) {
-	c.enqueueJob(l, job{opaque, func(buf []byte) ([]byte, *store.Held) { return run(buf), nil }})
+	c.enqueueJob(l, job{opaque: opaque, run: func(buf []byte) ([]byte, *store.Held) { return run(buf), nil }})
 }
 
 // enqueueJob has a job run. The jobs of a connection run one after the other, so a connection holds at most one answer in memory
@@ -43,7 +45,14 @@ func (c *conn) startJob() {
 		if c.jobs = c.jobs[1:]; len(c.jobs) == 0 {
 			c.jobs = nil
 		}
-		c.server.workers.submit(c, next)
+		if next.await == nil {
+			c.server.workers.submit(c, next)
+			return
+		}
+		go func() {
+			next.await()
+			c.server.workers.submit(c, next)
+		}()
 	}
 }
 

@@ -93,7 +93,18 @@ func (b *Broker) RemoveTopics(topics ...protocol.Topic) {
 // Await waits until all of it is registered.
 func (b *Broker) Await(ctx context.Context) error { return b.registrar.Await(ctx) }
 
-// Unregister removes everything and ends the registration. What could not be removed goes with the session.
+// Standing is nil while the broker is registered, and says what is in the way otherwise, see Registrar.
+func (b *Broker) Standing() error { return b.registrar.Standing() }
+
+// Withdraw removes the nodes that say that the broker is there, and ends the registration. The topics are left to the session, which the caller closes next: one
+// request takes all of them away, however many there are.
+func (b *Broker) Withdraw(ctx context.Context) error {
+	defer b.registrar.Close()
+	b.registrar.Unset(b.layout.ConfigChecksum(b.replica.Broker), b.layout.Replica(b.replica), b.layout.Broker(b.replica.Broker))
+	return b.registrar.Await(ctx)
+}
+
+// Unregister removes everything, node by node, and ends the registration; the session may go on. What could not be removed goes with the session.
 func (b *Broker) Unregister(ctx context.Context) error {
 	defer b.registrar.Close()
 	return b.registrar.Clear(ctx)

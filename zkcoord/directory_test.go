@@ -56,10 +56,16 @@ func TestBroker_WritesTheTreeOfTheOriginal(t *testing.T) {
 			t.Errorf("%s is there yet", line)
 		}
 	}
-	must(t, b.Unregister(within(t)))
+	must(t, b.Withdraw(within(t)))
+	for _, line := range tree(t, other, "/meta/brokers/ids") {
+		if line != "P /meta/brokers/ids" {
+			t.Errorf("%s is there after the broker has withdrawn", line)
+		}
+	}
+	s.Close()
 	for _, line := range tree(t, other, "/meta") {
 		if strings.HasPrefix(line, "E") || strings.Contains(line, "/ids/0") {
-			t.Errorf("%s is there after a clean stop", line)
+			t.Errorf("%s is there after the end of the session", line)
 		}
 	}
 }
@@ -69,6 +75,21 @@ func sameSet(a, b []string) bool {
 	slices.Sort(a)
 	slices.Sort(b)
 	return slices.Equal(a, b)
+}
+
+// What a broker has registered can also go node by node, while the session stays.
+func TestBroker_Unregister(t *testing.T) {
+	z := zookeeper.Start(t)
+	s, other := connect(t, z), connect(t, z)
+	b := RegisterBroker(s, DefaultRoot, BrokerInfo{ID: 0, Addr: "127.0.0.1:21870"}, nil)
+	b.SetTopics(map[protocol.Topic]TopicOffer{"t": {4, true, true}})
+	must(t, b.Await(within(t)))
+	must(t, b.Unregister(within(t)))
+	for _, line := range tree(t, other, "/meta") {
+		if strings.HasPrefix(line, "E") || strings.Contains(line, "/ids/0") {
+			t.Errorf("%s is there after a clean stop", line)
+		}
+	}
 }
 
 // Producers see masters alone, consumers slaves too; both see brokers come and go, and move.

@@ -48,6 +48,8 @@ type Registrar struct {
 	wake   chan struct{}
 	done   chan struct{} // closed and made anew when everything is as wanted
 	synced bool
+	result error // of the last look
+	seenIn int64 // session of the last look
 	quit   context.CancelFunc
 	off    sync.WaitGroup
 }
@@ -65,7 +67,7 @@ func NewRegistrar(s *Session, onState func(error)) *Registrar {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Registrar{
 		session: s, onState: onState, wanted: map[string]Registration{}, stands: map[string]standing{}, gone: map[string]Registration{},
-		wake: make(chan struct{}, 1), done: make(chan struct{}), quit: cancel,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), result: errNotYet, quit: cancel,
 	}
 	r.off.Go(func() { r.run(ctx) })
 	return r
@@ -120,6 +122,26 @@ func (r *Registrar) Await(ctx context.Context) error {
 	}
 }
 
+// errNotYet is in the way until a session's nodes were made for the first time.
+var errNotYet = errors.New("zookeeper: not everything is registered yet")
+
+// Standing is nil while the nodes that were wanted at the last look are there, and says what is in the way otherwise. Nodes that were wanted since are no
+// reason. It does not wait.
+func (r *Registrar) Standing() error {
+	status, _ := r.session.Status()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case status.State == Lost || status.ID == 0:
+		return fmt.Errorf("zookeeper at %s does not answer", r.session.config.Connect)
+	case status.State == Closed:
+		return ErrClosed
+	case r.result == nil && r.seenIn != status.ID:
+		return errNotYet // in this session
+	}
+	return r.result
+}
+
 // Close ends the registrar. What it has made stays; see Clear.
 func (r *Registrar) Close() {
 	r.quit()
@@ -158,6 +180,9 @@ func (r *Registrar) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		r.mu.Lock()
+		r.result, r.seenIn = err, status.ID
+		r.mu.Unlock()
 		if same := err == nil && told == nil || err != nil && told != nil && err.Error() == told.Error(); !same && r.onState != nil {
 			r.onState(err)
 		}

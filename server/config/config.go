@@ -33,6 +33,7 @@ type Config struct {
 	RewriteRate           int64 // bytes a second
 	Disk                  store.DiskLimits
 	Limits                Limits
+	ZooKeeper             ZooKeeper
 	Topics                []TopicConfig // as the file lists them, wildcards included
 
 	file     string
@@ -96,8 +97,9 @@ func Default() *Config {
 		HostName: "127.0.0.1", Port: 8123, HTTPPort: 8120, DataPath: "metaq-data", NumPartitions: 1, UnflushInterval: 10000,
 		MaxSegmentSize: 1 << 30, MaxTransferSize: 1 << 20, DeletePolicy: store.Policy{MaxAge: 168 * time.Hour}, DeleteWhen: deleteWhen,
 		AcceptPublish: true, AcceptSubscribe: true, Stat: true, AutoCreateTopics: true, LogSegmentSize: 128 << 20, RewriteRate: 64 << 20, Disk: store.DiskLimits{Refuse: 95},
-		Limits:  Limits{MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second, first: time.Minute, disk: 2 * time.Second},
-		sources: map[string]string{}, idle: map[string]string{}, byName: map[string]int{},
+		ZooKeeper: defaultZooKeeper(),
+		Limits:    Limits{MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second, first: time.Minute, disk: 2 * time.Second},
+		sources:   map[string]string{}, idle: map[string]string{}, byName: map[string]int{},
 	}
 }
 

@@ -99,7 +99,8 @@ func TestSuggest(t *testing.T) {
 // Every key that is said to need a restart keeps the value of the running broker, whichever it is; every other one is taken.
 func TestTaken(t *testing.T) {
 	all := "[system]\nbrokerId=7\nhostName=h\nserverPort=1\ndashboardHttpPort=2\ndataPath=/d\nmaxSegmentSize=2M\nlogSegmentSize=2M\nmaxMessageSize=2K\n" +
-		"maxLineLength=512\nrewriteRate=8M\nnumPartitions=3\nmaxConnections=9\nidleTimeout=9s\n[topic=t]\n"
+		"maxLineLength=512\nrewriteRate=8M\nnumPartitions=3\nmaxConnections=9\nidleTimeout=9s\n" +
+		"[zookeeper]\nzk.zkConnect=z\nzk.zkRoot=/r\nzk.zkEnable=false\nzk.zkSessionTimeoutMs=1\nzk.zkConnectionTimeoutMs=2\nzk.zkSyncTimeMs=3\n[topic=t]\n"
 	running, newer := load(t, "[topic=old]\n"), load(t, all)
 	taken := running.Taken(newer)
 	for _, k := range keys {

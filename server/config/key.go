@@ -45,6 +45,13 @@ func newKey[O, T any](name string, c class, about string, k kind[T], at func(*O)
 	}
 }
 
+// newZooKeeperKey is a key of [zookeeper].
+func newZooKeeperKey[T any](name, about string, k kind[T], at func(*ZooKeeper) *T) key[Config] {
+	n := newKey(name, restart, about, k, func(c *Config) *T { return at(&c.ZooKeeper) })
+	n.section = zookeeperSection
+	return n
+}
+
 // ignored is a key without effect.
 func ignored[O any](section, name, why string) key[O] {
 	return key[O]{name: name, section: section, class: noEffect, about: why}

@@ -19,6 +19,8 @@ var (
 	policies  = policyKind()
 	schedules = scheduleKind()
 	durations = durationKind()
+	connects  = connectKind()
+	roots     = rootKind()
 )
 
 const (
@@ -32,15 +34,14 @@ const (
 	aboutStat       = "real-time statistics of each topic"
 
 	noTransactions = "transactions are not supported yet"
-	noZooKeeper    = "this broker runs alone and does not use ZooKeeper yet"
 )
 
 // keys are those of [system] and [zookeeper]: the 27 and 6 of the original (MetaConfig.java and ZkUtils.java of 1.4.6), with ours between.
 var keys = []key[Config]{
 	newKey("brokerId", restart, "id of this broker, part of the message ids", brokerIDs, func(c *Config) *int { return &c.BrokerID }),
-	newKey("hostName", restart, "address to listen on and to be known by; empty: all addresses", anyText, func(c *Config) *string { return &c.HostName }),
+	newKey("hostName", restart, "address to listen on and to be known by; empty: all addresses, and known by the first of this machine", anyText, func(c *Config) *string { return &c.HostName }),
 	newKey("serverPort", restart, "port of the text protocol; 0: any free one", ports, func(c *Config) *int { return &c.Port }),
-	newKey("dashboardHttpPort", restart, "HTTP port: health, metrics; 0: any free one, -1: none", intKind(-1, 1<<16-1), func(c *Config) *int { return &c.HTTPPort }),
+	newKey("dashboardHttpPort", restart, "HTTP port: health, metrics, put and get; 0: any free one, -1: none", intKind(-1, 1<<16-1), func(c *Config) *int { return &c.HTTPPort }),
 	newKey("dataPath", restart, "directory of the log", anyText, func(c *Config) *string { return &c.DataPath }),
 	ignored[Config](systemSection, "dataLogPath", "everything lives in the one log below dataPath"),
 	newKey("numPartitions", reloadable, aboutPartitions, counts, func(c *Config) *int { return &c.NumPartitions }),
@@ -82,12 +83,12 @@ var keys = []key[Config]{
 	newKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", durations, func(c *Config) *time.Duration { return &c.Limits.partial }),
 	newKey("diskTimeout", reloadable, "how long a put waits for a disk that does not answer; then it and all others are answered busy; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.disk }),
 
-	ignored[Config](zookeeperSection, "zk.zkConnect", noZooKeeper),
-	ignored[Config](zookeeperSection, "zk.zkSessionTimeoutMs", noZooKeeper),
-	ignored[Config](zookeeperSection, "zk.zkConnectionTimeoutMs", noZooKeeper),
-	ignored[Config](zookeeperSection, "zk.zkSyncTimeMs", noZooKeeper),
-	ignored[Config](zookeeperSection, "zk.zkEnable", noZooKeeper),
-	ignored[Config](zookeeperSection, "zk.zkRoot", noZooKeeper),
+	newZooKeeperKey("zk.zkConnect", "servers of ZooKeeper, HOST:PORT,HOST:PORT with a /PATH behind if all is to lie below it; empty: the broker runs alone", connects, func(z *ZooKeeper) *string { return &z.Connect }),
+	newZooKeeperKey("zk.zkRoot", "path in ZooKeeper that brokers and clients of this cluster share", roots, func(z *ZooKeeper) *string { return &z.Root }),
+	newZooKeeperKey("zk.zkEnable", "whether to register in ZooKeeper", yesNo, func(z *ZooKeeper) *bool { return &z.Enable }),
+	newZooKeeperKey("zk.zkSessionTimeoutMs", "milliseconds until ZooKeeper takes a broker that is silent for gone", millis, func(z *ZooKeeper) *int { return &z.SessionTimeout }),
+	newZooKeeperKey("zk.zkConnectionTimeoutMs", "milliseconds that a connection to a server of ZooKeeper may take", millis, func(z *ZooKeeper) *int { return &z.ConnectTimeout }),
+	newZooKeeperKey("zk.zkSyncTimeMs", "milliseconds that clients get, at a stop, to notice that the broker is not registered any more", intKind(0, 1<<31-1), func(z *ZooKeeper) *int { return &z.SyncTime }),
 }
 
 // topicKeys are those of a [topic=NAME], the 9 of the original.

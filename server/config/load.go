@@ -37,6 +37,7 @@ func Load(file string, env []string, set map[string]string) (*Config, error) {
 		}
 		errs = append(errs, c.set("", name, set[name], fromFlag))
 	}
+	errs = append(errs, c.checkZooKeeper())
 	// What a topic does not say is the system's, whatever set that.
 	errs = append(errs, c.loadTopics())
 	if err := errors.Join(errs...); err != nil {

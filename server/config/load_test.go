@@ -119,6 +119,9 @@ func TestLoad_OriginalFile(t *testing.T) {
 			if !ok || blank != want {
 				t.Errorf("a blank value of a topic is not the system's: %+v, want %+v", blank, want)
 			}
+			if zk := (ZooKeeper{true, "zk1:2181,zk2:2181", "/meta", 30_000, 30_000, 5_000}); c.ZooKeeper != zk || !c.InCluster() {
+				t.Errorf("[zookeeper] is %+v, in a cluster %v, want %+v", c.ZooKeeper, c.InCluster(), zk)
+			}
 			orders, ok := c.Topic("orders")
 			if !ok || orders.NumPartitions != 3 || orders.UnflushThreshold != 0 || orders.UnflushInterval != 500 || !orders.DeletePolicy.Zip ||
 				orders.AcceptPublish || !orders.AcceptSubscribe || orders.Stat {

@@ -42,7 +42,7 @@ var rules = []rule{
 	},
 	{
 		folder:  "server/config",
-		may:     []string{"protocol", "store", "store/vfs"},
+		may:     []string{"protocol", "store", "store/vfs", "zkcoord"},
 		without: []string{"github.com/panjf2000/", "net/http"},
 	},
 	{

@@ -39,7 +39,7 @@ func newRouteCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer conn.Close()
-			routes, err := conn.Route(ctx, topic)
+			routes, err := conn.ClusterRoute(ctx, topic)
 			if err != nil {
 				return fmt.Errorf("route of %s: %w", topic, err)
 			}
