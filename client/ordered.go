@@ -79,7 +79,7 @@ func (p *Producer) openOrdered(c Ordered) error {
 }
 
 func (o *ordered) startLocked(at spillPlace, s *spill) *track {
-	t := &track{p: o.p, spillPlace: at, spill: s, wake: make(chan struct{}, 1), tried: make(chan error, 1), backoff: newBackoff()}
+	t := &track{p: o.p, spillPlace: at, spill: s, wake: make(chan struct{}, 1), tried: make(chan error, 1), backoff: newBackoff(), started: time.Now()}
 	o.tracks[at] = t
 	if o.p.cluster.directory != nil {
 		o.p.publishingLocked(at.topic)
@@ -141,6 +141,8 @@ type track struct {
 	size    int       // data of the message that is tried
 	began   time.Time // the try
 	resume  time.Time // not before
+	started time.Time
+	away    bool // the last try has failed, or takes long
 }
 
 // trying says where the message is that is tried.
@@ -154,6 +156,7 @@ const (
 )
 
 func (t *track) enqueueLocked(s *sending) {
+	s.began = time.Now()
 	t.memory = append(t.memory, s)
 	t.signal()
 }
@@ -178,12 +181,16 @@ func (t *track) run() {
 			t.store()
 			return
 		}
-		slow := t.trying == inMemory && time.Since(t.began) >= slowAfter
-		if slow || !t.spill.empty() {
-			t.store()
+		oldest, closing := t.oldest()
+		if t.trying != nothing && time.Since(t.began) >= slowAfter {
+			t.away = true
 		}
-		waiting, closing := t.waiting()
-		if closing && waiting == 0 {
+		// While what is on disk is being sent, newer ones wait for it in memory, but not for long.
+		if !oldest.IsZero() && (t.away || !t.spill.empty() && time.Since(oldest) >= slowAfter) {
+			t.store()
+			oldest, closing = t.oldest()
+		}
+		if closing && oldest.IsZero() {
 			if t.trying == nothing {
 				return // what is on disk is sent by the next producer
 			}
@@ -192,21 +199,34 @@ func (t *track) run() {
 		if t.trying == nothing && !time.Now().Before(t.resume) {
 			t.try()
 		}
-		if t.trying == inMemory {
-			timer.Reset(time.Until(t.began.Add(slowAfter)))
-		} else {
-			timer.Reset(max(time.Until(t.resume), 0))
-			if t.trying != nothing || waiting == 0 && t.spill.empty() {
-				timer.Stop()
-			}
-		}
+		timer.Reset(t.idle(oldest))
 	}
 }
 
-func (t *track) waiting() (messages int, closing bool) {
+// oldest is when the oldest message in memory came, zero if there is none.
+func (t *track) oldest() (came time.Time, closing bool) {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
-	return len(t.memory), t.p.closing
+	if len(t.memory) > 0 {
+		came = t.memory[0].began
+	}
+	return came, t.p.closing
+}
+
+// idle is how long there is nothing to do if nothing comes.
+func (t *track) idle(oldest time.Time) time.Duration {
+	const long = time.Minute
+	switch {
+	case t.trying == nothing && oldest.IsZero() && t.spill.empty():
+		return long
+	case t.trying == nothing:
+		return time.Until(t.resume)
+	case t.trying != inMemory && oldest.IsZero():
+		return long
+	case t.trying != inMemory:
+		return time.Until(oldest.Add(slowAfter))
+	}
+	return time.Until(t.began.Add(slowAfter))
 }
 
 // try sends the oldest message.
@@ -237,8 +257,12 @@ func (t *track) try() {
 		}
 		s.flag, s.data = t.memory[0].flag, t.memory[0].data
 	}
-	t.trying, t.began, t.size = from, time.Now(), len(s.data)
 	l := t.p.lanes[t.partition.Broker]
+	if l == nil && time.Since(t.started) < slowAfter {
+		t.resume = time.Now().Add(t.backoff.InitialInterval) // ZooKeeper has not told yet
+		return
+	}
+	t.trying, t.began, t.size = from, time.Now(), len(s.data)
 	if l == nil {
 		s.fn(Receipt{}, errNoAddress)
 		return
@@ -256,6 +280,7 @@ func (t *track) ended(err error) {
 	switch {
 	case err == nil || final && was == inMemory:
 		t.backoff.Reset()
+		t.away = false
 		switch was {
 		case inMemory:
 			t.p.mu.Lock()
@@ -277,9 +302,7 @@ func (t *track) ended(err error) {
 			t.resume = time.Now().Add(t.backoff.NextBackOff())
 		}
 	default:
-		if was == inMemory {
-			t.store()
-		}
+		t.away = true // the next step stores what is in memory
 		t.resume = time.Now().Add(t.backoff.NextBackOff())
 	}
 }

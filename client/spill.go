@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,7 +79,7 @@ type spillPlace struct {
 }
 
 func (d *spillDir) newSpill(at spillPlace) *spill {
-	return &spill{dir: d, name: url.PathEscape(string(at.topic)) + "." + at.partition.String(), next: 1}
+	return &spill{dir: d, name: string(at.topic) + "." + at.partition.String(), next: 1}
 }
 
 // openSpillDir locks a directory and finds what waits there. What the end of a crash has torn off is cut.
@@ -147,14 +146,13 @@ func parseSpillName(name string) (at spillPlace, number uint64, err error) {
 		return at, 0, wrong
 	}
 	last := len(words) - 1
-	topic, err1 := url.PathUnescape(strings.Join(words[:last-1], "."))
-	partition, err2 := zkcoord.ParsePartition(words[last-1])
-	number, err3 := strconv.ParseUint(words[last], 10, 63)
-	at.topic, err = protocol.ParseTopic(topic)
-	if err != nil || err1 != nil || err2 != nil || err3 != nil {
+	var err1, err2, err3 error
+	at.topic, err1 = protocol.ParseTopic(strings.Join(words[:last-1], "."))
+	at.partition, err2 = zkcoord.ParsePartition(words[last-1])
+	number, err3 = strconv.ParseUint(words[last], 10, 63)
+	if err1 != nil || err2 != nil || err3 != nil {
 		return at, 0, wrong
 	}
-	at.partition = partition
 	return at, number, nil
 }
 
