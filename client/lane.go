@@ -288,4 +288,3 @@ func (l *lane) lookLocked(now time.Time) *Conn {
 	}
 	return nil
 }
-

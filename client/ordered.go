@@ -331,4 +331,3 @@ func (t *track) store() {
 		}
 	}
 }
-

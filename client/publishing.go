@@ -103,15 +103,17 @@ func (p *Producer) placeLocked(s *sending) (enqueue func(*sending), err error) {
 		if len(t.partitions) == 0 {
 			return nil, fmt.Errorf("%w: no broker takes messages of %s", errNotKnown, s.topic)
 		}
-		if s.free() {
+		switch {
+		case s.free():
 			l = p.spreadLocked(s, t)
-		} else {
-			if !s.chosen {
-				s.partition, s.chosen = p.options.selector(&s.message, t.partitions), true
-			}
-			if l = p.lanes[s.partition.Broker]; l == nil {
-				return nil, fmt.Errorf("%w: partition %s of %s: there is no broker %d", errNotKnown, s.partition, s.topic, s.partition.Broker)
-			}
+		case !s.chosen:
+			s.partition, s.chosen = p.options.selector(&s.message, t.partitions), true
+			fallthrough
+		default:
+			l = p.lanes[s.partition.Broker]
+		}
+		if l == nil && s.chosen {
+			return nil, fmt.Errorf("%w: partition %s of %s: there is no broker %d", errNotKnown, s.partition, s.topic, s.partition.Broker)
 		}
 	}
 	if l == nil || !l.roomLocked(len(s.data)) {
@@ -121,33 +123,41 @@ func (p *Producer) placeLocked(s *sending) (enqueue func(*sending), err error) {
 }
 
 // spreadLocked chooses the partition of a message that may go anywhere, and has not been there, and tells its lane: among the brokers that work and, if
-// there are none, among all. It is nil if there is nothing to choose from.
+// there are none, among all. It is nil if there is nothing to choose from, or no room where it would go, or the selector wants what is not offered.
 func (p *Producer) spreadLocked(s *sending, t *publishing) *lane {
 	accepted := s.seq > 0
+	if !accepted {
+		s.chosen = false
+	}
 	for _, avoid := range []bool{true, false} {
 		p.offered = p.offered[:0]
-		broker, open := -1, false
+		broker, open, full := -1, false, false
 		for _, x := range t.partitions {
 			if x.Broker != broker {
 				broker = x.Broker
 				l := p.lanes[broker]
-				open = (accepted || l.roomLocked(len(s.data))) && (!avoid || l.breaker == nil || l.breaker.admits())
-				open = open && !slices.Contains(s.tried, Partition{Broker: broker, Number: anyNumber})
+				open = (!avoid || l.breaker == nil || l.breaker.admits()) && !slices.Contains(s.tried, Partition{Broker: broker, Number: anyNumber})
+				if open && !accepted && !l.roomLocked(len(s.data)) {
+					open, full = false, true
+				}
 			}
 			if open && !slices.Contains(s.tried, x) {
 				p.offered = append(p.offered, x)
 			}
 		}
+		if len(p.offered) == 0 && full {
+			return nil // a broker that works has soon room again
+		}
 		if len(p.offered) == 0 {
 			continue
 		}
 		chosen := p.options.selector(&s.message, p.offered)
-		l := p.lanes[chosen.Broker]
-		if l == nil {
+		if accepted && !slices.Contains(p.offered, chosen) {
 			return nil
 		}
 		s.partition, s.chosen = chosen, true
-		if l.breaker != nil {
+		l := p.lanes[chosen.Broker]
+		if l != nil && l.breaker != nil {
 			l.breaker.chosen()
 		}
 		return l
