@@ -16,14 +16,20 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/test/process"
 )
 
 func TestMain(m *testing.M) {
 	// The event loops of the brokers inside the tests and their pool end a moment after the engine says so.
-	goleak.VerifyTestMain(m,
+	goleak.VerifyTestMain(withBinary{m},
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
+
+// withBinary runs the tests with a place for the broker's binary.
+type withBinary struct{ m *testing.M }
+
+func (w withBinary) Run() int { return process.Main(w.m) }
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

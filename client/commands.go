@@ -9,28 +9,50 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // Message is what is sent.
 type Message struct {
 	Topic     string
-	Partition Partition // zero: the producer chooses
-	Key       string    // messages of one key go to one partition, if there is no Partition
-	Attribute string    // stored beside the body
-	Body      []byte    // belongs to the client until the message is acknowledged or has failed
+	Partition Choice // zero: the producer chooses
+	Key       string // messages of one key go to one partition, if there is no Partition
+	Attribute string // stored beside the body
+	Body      []byte // belongs to the client until the message is acknowledged or has failed
 }
 
-// Partition chooses a partition of a topic. The zero Partition chooses none.
-type Partition struct{ plusOne int32 }
+// Partition is one of a topic: the broker's id, which is 0 if it stands alone, and the number there, which begins with 0.
+type Partition = zkcoord.Partition
 
-// At chooses partition n, which begins with 0.
-func At(n int32) Partition { return Partition{n + 1} }
+// Choice is a partition that the sender of a message has chosen, by At or AtBroker. The zero Choice is none.
+type Choice struct {
+	partition Partition
+	made      bool
+}
+
+// At chooses partition n of a broker that stands alone.
+func At(n int32) Choice { return AtBroker(0, n) }
+
+// AtBroker chooses partition n of a broker of a cluster.
+func AtBroker(id int, n int32) Choice { return Choice{Partition{Broker: id, Number: n}, true} }
+
+// number is the number of the partition as put takes it: -1 leaves the choice to the broker.
+func (c Choice) number() int32 {
+	if !c.made {
+		return -1
+	}
+	return c.partition.Number
+}
 
 // Receipt is what the broker says of a stored message.
 type Receipt struct {
 	ID        int64
+	Broker    int // id of the broker in a cluster; 0 if it stands alone
 	Partition int32
 	Offset    int64 // logical, in bytes
+	// Spilled says that no broker has the message yet: it is on the disk of this machine, and is sent when the broker is back (WithOrdered). There is no
+	// ID and no Offset then.
+	Spilled bool
 }
 
 // data is the body as it is stored, and its flag.
@@ -64,7 +86,7 @@ func (c *Conn) Put(ctx context.Context, m Message) (Receipt, error) {
 	}
 	got := make(chan result, 1)
 	c.do(func(dst []byte, opaque int32) []byte {
-		return protocol.AppendPut(dst, topic, m.Partition.plusOne-1, flag, data, opaque)
+		return protocol.AppendPut(dst, topic, m.Partition.number(), flag, data, opaque)
 	}, func(r *protocol.Response, err error) {
 		var receipt Receipt
 		if err == nil {

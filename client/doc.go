@@ -7,8 +7,9 @@
 //	for m, err := range c.Messages(ctx) { ... }
 //
 // A Producer pipelines: many goroutines may send at once, and SendAsync does not wait at all. What it accepts is sent in order over one
-// connection, retried while Retriable says that it may help, and acknowledged when the broker counts it as safe by the topic's rule. A
-// retry may store a message twice (at least once): the broker may have stored it before the answer was lost.
+// connection to each broker, retried while Retriable says that it may help, and acknowledged when the broker counts it as safe by the topic's rule. A
+// retry may store a message twice (at least once): the broker may have stored it before the answer was lost. Instead of a broker it takes a cluster,
+// zk://host:2181; WithOrdered keeps an order over outages.
 //
 // A Consumer reads all partitions of its topics from one broker and delivers each message at least once: an offset is committed only after the
 // message was handed over and the next one asked for. Offsets are kept on the broker, or where WithOffsetStore says: packages offsetfile and offsetsql

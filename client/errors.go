@@ -65,3 +65,18 @@ func Retriable(err error) bool {
 	var op net.Error
 	return errors.As(err, &op)
 }
+
+// statusOf is the status with which a broker answered, 0 if it did not.
+func statusOf(err error) protocol.Status {
+	var status *StatusError
+	if errors.As(err, &status) {
+		return status.Status
+	}
+	return 0
+}
+
+// refusedHere says that the same message may be taken elsewhere: this partition is closed (403), or something is wrong with this broker (500).
+func refusedHere(err error) bool {
+	s := statusOf(err)
+	return s == protocol.StatusForbidden || s == protocol.StatusError
+}

@@ -76,6 +76,27 @@ func ExampleConsumer_Run() {
 	// <nil>
 }
 
+// Messages of an ordered topic are accepted while the broker is away, and sent when it is back.
+func ExampleWithOrdered() {
+	tb := &exampleTB{}
+	defer tb.end()
+	b := metaqtest.Start(tb) // in a program: the address of a broker, or of a cluster
+	ctx := context.Background()
+	p, err := client.NewProducer(b.Addr, client.WithOrdered(client.Ordered{
+		Dir:        tb.TempDir(),
+		Partitions: map[string]map[int]int32{"orders": {0: 1}}, // of broker 0, one partition
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := p.SendMessage(ctx, client.Message{Topic: "orders", Key: "customer 7", Body: []byte("one umbrella")})
+	fmt.Printf("partition %d of broker %d, only on the local disk: %t, %v\n", r.Partition, r.Broker, r.Spilled, err)
+	if err := p.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: partition 0 of broker 0, only on the local disk: false, <nil>
+}
+
 // exampleTB lets an example, which has no testing.T, start a broker.
 type exampleTB struct {
 	testing.TB

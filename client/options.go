@@ -12,6 +12,8 @@ type producerOptions struct {
 	maxMessages int
 	maxBytes    int
 	retryFor    time.Duration
+	timeout     time.Duration
+	ordered     *Ordered
 	log         *slog.Logger
 }
 
@@ -32,6 +34,10 @@ func WithBuffer(messages, bytes int) ProducerOption {
 
 // WithRetryFor is how long a message is tried again before it fails. 0: it is sent once. Default: 30 s.
 func WithRetryFor(d time.Duration) ProducerOption { return func(o *producerOptions) { o.retryFor = d } }
+
+// WithTimeout is how long a broker may leave everything that was sent to it without an answer. Then the connection counts as broken, and what was on its
+// way is sent again. Default: 5 s.
+func WithTimeout(d time.Duration) ProducerOption { return func(o *producerOptions) { o.timeout = d } }
 
 // WithProducerLog takes a logger for reconnects. Default: silent.
 func WithProducerLog(l *slog.Logger) ProducerOption { return func(o *producerOptions) { o.log = l } }

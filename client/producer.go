@@ -1,43 +1,41 @@
 package client
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"os"
 	"sync"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/metaq/metaq/protocol"
 )
 
-// Producer sends messages to one broker. One goroutine takes them in the order in which they came and pipelines them; nothing is overtaken
-// but by a retry: when the broker refuses a message for a while (503), later ones that are already under way may be stored before it.
-// After a broken connection everything unanswered is sent again, in order.
+// Producer sends messages to a broker that stands alone, or to all brokers of a cluster. It has a lane for each broker, see lane: the messages of a partition
+// are stored in the order in which they came, and a broker that is away holds up nothing but what has to go there.
+//
+// A message without a Partition and without a Key may go anywhere: it goes where a broker works, and when it fails there it is tried at another partition,
+// where later ones may be before it. Messages of a Key go elsewhere when the partitions of their topic change. WithOrdered is for whoever
+// needs a fixed order over outages.
 type Producer struct {
-	addr    string
 	options producerOptions
+	cluster *cluster
 	stop    context.CancelFunc
 	ctx     context.Context
-	done    sync.WaitGroup
+	sending sync.WaitGroup // lanes and tracks
+	others  sync.WaitGroup
 
 	mu       sync.Mutex
-	change   *sync.Cond
-	queue    []*sending // to be sent
-	failed   []*sending // to be sent again, once nothing is in flight
-	inFlight int
-	messages int // accepted and not finished
+	room     *sync.Cond // a message is finished, a topic has become known, or the producer is closing
+	messages int        // accepted and not finished
 	bytes    int
 	seq      uint64
 	closing  bool
-
-	// Of the sending goroutine only.
-	conn    *Conn
-	routes  map[string]route
-	backoff *backoff.ExponentialBackOff
+	lanes    map[int]*lane // by broker
+	topics   map[protocol.Topic]*publishing
+	ordered  *ordered // nil without WithOrdered
+	offered  []Partition
 }
 
 // sending is a message on its way.
@@ -47,33 +45,57 @@ type sending struct {
 	data      []byte
 	flag      int32
 	seq       uint64
-	partition int32 // chosen at the first try, -1: not yet
+	partition Partition
+	chosen    bool        // partition counts; otherwise it is chosen at the first try, or by the broker
+	tried     []Partition // where it failed, of what may go anywhere; Number is anyNumber for the whole broker
+	mayHelp   bool        // one of these failures may pass
+	once      bool        // it is a try of a track, which sees to everything else
+	began     time.Time   // the try
 	giveUp    time.Time
+	verdict   func(error) // to the breaker
 	fn        func(Receipt, error)
 }
 
-// route is what a producer knows of a topic.
-type route struct {
-	partitions []int32
-	until      time.Time
-}
+// free says that the message may go to any partition.
+func (s *sending) free() bool { return !s.message.Partition.made && s.message.Key == "" && !s.once }
 
-const routeFor = 10 * time.Second // how long the partitions of a topic are not asked for again
-
-// NewProducer makes a producer for the broker at host:port. It connects at the first message.
+// NewProducer makes a producer for the broker at host:port, or for a cluster: zk://host:2181,host:2181[/chroot][?root=/meta] names its ZooKeeper. Brokers are
+// connected at the first message for them.
 func NewProducer(addr string, opts ...ProducerOption) (*Producer, error) {
-	o := producerOptions{selector: RoundRobin(), window: 4096, maxMessages: 1 << 16, maxBytes: 64 << 20, retryFor: 30 * time.Second, log: slog.New(slog.DiscardHandler)}
+	o := producerOptions{
+		selector: RoundRobin(), window: 4096, maxMessages: 1 << 16, maxBytes: 64 << 20, retryFor: 30 * time.Second, timeout: 5 * time.Second,
+		log: slog.New(slog.DiscardHandler),
+	}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if o.window < 1 || o.maxMessages < 1 || o.maxBytes < 1 {
 		return nil, fmt.Errorf("metaq: a window of %d and a buffer of %d messages and %d bytes: each must be at least 1", o.window, o.maxMessages, o.maxBytes)
 	}
-	p := &Producer{addr: addr, options: o, routes: map[string]route{}, backoff: newBackoff()}
-	p.change = sync.NewCond(&p.mu)
+	if o.timeout <= 0 {
+		return nil, fmt.Errorf("metaq: a time-out of %s: it must be more than 0", o.timeout)
+	}
+	p := &Producer{options: o, lanes: map[int]*lane{}, topics: map[protocol.Topic]*publishing{}}
+	p.room = sync.NewCond(&p.mu)
 	p.ctx, p.stop = context.WithCancel(context.Background())
-	p.done.Add(1)
-	go p.run()
+	var err error
+	if p.cluster, err = openCluster(addr, o.log); err != nil {
+		p.stop()
+		return nil, err
+	}
+	if p.cluster.directory == nil {
+		p.lanes[0] = p.newLane(0)
+		p.lanes[0].addr = addr
+	}
+	if o.ordered != nil {
+		if err := p.openOrdered(*o.ordered); err != nil {
+			p.end()
+			return nil, err
+		}
+	}
+	p.others.Go(p.watch)
+	// Whoever waits has to see that the producer is stopped hard.
+	context.AfterFunc(p.ctx, p.wakeAll)
 	return p, nil
 }
 
@@ -90,7 +112,7 @@ func (p *Producer) SendMessage(ctx context.Context, m Message) (Receipt, error) 
 		err     error
 	}
 	got := make(chan result, 1)
-	p.SendAsync(m, func(r Receipt, err error) { got <- result{r, err} })
+	p.send(ctx, m, func(r Receipt, err error) { got <- result{r, err} })
 	select {
 	case r := <-got:
 		return r.receipt, r.err
@@ -100,36 +122,78 @@ func (p *Producer) SendMessage(ctx context.Context, m Message) (Receipt, error) 
 }
 
 // SendAsync accepts a message and calls fn exactly once, when it is acknowledged or has failed for good. fn must not block: it runs on a
-// goroutine of the producer, or on this one. SendAsync blocks while the buffer is full.
+// goroutine of the producer, or on this one. SendAsync blocks while the buffer is full and, in a cluster, until the brokers of the topic are known.
 func (p *Producer) SendAsync(m Message, fn func(Receipt, error)) {
+	p.send(context.Background(), m, fn)
+}
+
+func (p *Producer) send(ctx context.Context, m Message, fn func(Receipt, error)) {
 	topic, err := protocol.ParseTopic(m.Topic)
 	if err != nil {
 		fn(Receipt{}, fmt.Errorf("metaq: %w", err))
 		return
 	}
-	s := &sending{message: m, topic: topic, partition: m.Partition.plusOne - 1, fn: fn}
+	s := &sending{message: m, topic: topic, partition: m.Partition.partition, chosen: m.Partition.made, fn: fn}
 	s.data, s.flag = m.data()
 	if len(s.data) > p.options.maxBytes {
 		fn(Receipt{}, fmt.Errorf("%w: %d bytes, the limit is %d (WithBuffer)", ErrTooLarge, len(s.data), p.options.maxBytes))
 		return
 	}
+	if err := p.accept(ctx, s); err != nil {
+		fn(Receipt{}, err)
+	}
+}
+
+// accept waits until there is a place for a message, and room, and puts it there.
+func (p *Producer) accept(ctx context.Context, s *sending) error {
 	p.mu.Lock()
-	for !p.closing && (p.messages >= p.options.maxMessages || p.bytes+len(s.data) > p.options.maxBytes) {
-		p.change.Wait()
+	defer p.mu.Unlock()
+	var unknownUntil time.Time
+	for {
+		if p.closing {
+			return ErrClosed
+		}
+		enqueue, err := p.placeLocked(s)
+		switch {
+		case errors.Is(err, errNotKnown):
+			if unknownUntil.IsZero() {
+				wait := max(p.options.retryFor, dialTimeout)
+				unknownUntil = time.Now().Add(wait)
+				defer time.AfterFunc(wait, p.wakeAll).Stop()
+			} else if !time.Now().Before(unknownUntil) {
+				return err
+			}
+		case err != nil:
+			return err
+		case enqueue != nil:
+			p.seq++
+			s.seq = p.seq
+			s.giveUp = time.Now().Add(p.options.retryFor)
+			p.messages++
+			p.bytes += len(s.data)
+			enqueue(s)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		stop := context.AfterFunc(ctx, p.wakeAll)
+		p.room.Wait()
+		stop()
 	}
-	if p.closing {
-		p.mu.Unlock()
-		fn(Receipt{}, ErrClosed)
-		return
+}
+
+// wakeAll lets everybody who waits look again.
+func (p *Producer) wakeAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.room.Broadcast()
+	for _, l := range p.lanes {
+		l.wake.Signal()
 	}
-	p.seq++
-	s.seq = p.seq
-	s.giveUp = time.Now().Add(p.options.retryFor)
-	p.messages++
-	p.bytes += len(s.data)
-	p.queue = append(p.queue, s)
-	p.mu.Unlock()
-	p.change.Broadcast()
+	if p.ordered != nil {
+		p.ordered.wakeLocked()
+	}
 }
 
 // Close sends what was accepted, waits until all of it is acknowledged or has failed, and ends the producer. When ctx ends first, what is
@@ -138,192 +202,79 @@ func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closing = true
 	p.mu.Unlock()
-	p.change.Broadcast()
+	p.wakeAll()
 	ended := make(chan struct{})
 	go func() {
-		p.done.Wait()
+		p.sending.Wait()
 		close(ended)
 	}()
+	var err error
 	select {
 	case <-ended:
-		return nil
 	case <-ctx.Done():
+		err = ctx.Err()
 		p.stop()
-		p.change.Broadcast()
 		<-ended
-		return ctx.Err()
 	}
+	return errors.Join(err, p.end())
 }
 
-// run is the sending goroutine.
-func (p *Producer) run() {
-	defer p.done.Done()
-	defer p.stop()
-	// Waking the goroutine when the producer is stopped hard.
-	defer context.AfterFunc(p.ctx, p.change.Broadcast)()
-	for {
-		batch, again, ok := p.take()
-		if !ok {
-			break
-		}
-		if again {
-			p.pause()
-		}
-		p.send(batch)
-	}
-	if p.conn != nil {
-		p.conn.Close()
-	}
+// end ends what is left when nothing is sent any more.
+func (p *Producer) end() error {
 	p.mu.Lock()
-	rest := append(p.failed, p.queue...)
-	p.failed, p.queue = nil, nil
+	p.closing = true
 	p.mu.Unlock()
-	for _, s := range rest {
-		p.finish(s, Receipt{}, ErrClosed)
+	p.stop()
+	p.wakeAll()
+	p.sending.Wait()
+	p.others.Wait()
+	p.cluster.close()
+	if p.ordered != nil {
+		return p.ordered.close()
 	}
-}
-
-// take waits for something to send. again says that it was sent before and a pause is due; false that the producer is at its end.
-func (p *Producer) take() (batch []*sending, again, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		if p.ctx.Err() != nil {
-			return nil, false, false
-		}
-		if len(p.failed) > 0 {
-			if p.inFlight == 0 {
-				slices.SortFunc(p.failed, func(a, b *sending) int { return cmp.Compare(a.seq, b.seq) })
-				p.queue = append(p.failed, p.queue...)
-				p.failed = nil
-				again = true
-			}
-		} else if room := p.options.window - p.inFlight; room > 0 && len(p.queue) > 0 {
-			n := min(room, len(p.queue))
-			batch = slices.Clone(p.queue[:n])
-			p.queue = append(p.queue[:0], p.queue[n:]...)
-			p.inFlight += n
-			return batch, again, true
-		} else if p.closing && p.messages == 0 {
-			return nil, false, false
-		}
-		if !again {
-			p.change.Wait()
-		}
-	}
-}
-
-// pause waits before a retry.
-func (p *Producer) pause() {
-	t := time.NewTimer(p.backoff.NextBackOff())
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-p.ctx.Done():
-	}
-}
-
-// send puts a batch on its way over one connection. After the first failure the rest of it fails as well: were it sent over a new
-// connection, it would overtake what failed.
-func (p *Producer) send(batch []*sending) {
-	conn, err := p.connected()
-	for _, s := range batch {
-		if err == nil && s.partition < 0 {
-			s.partition, err = p.choose(conn, s)
-		}
-		if err != nil {
-			p.landed(s, Receipt{}, err)
-			continue
-		}
-		conn.do(func(dst []byte, opaque int32) []byte {
-			return protocol.AppendPut(dst, s.topic, s.partition, s.flag, s.data, opaque)
-		}, func(r *protocol.Response, err error) {
-			var receipt Receipt
-			if err == nil {
-				receipt, err = parseReceipt(r)
-			}
-			p.landed(s, receipt, err)
-		})
-	}
-}
-
-// connected is the connection, made anew if there is none. That the last one broke is an error once: what was in flight on it has to be
-// sent again before anything else.
-func (p *Producer) connected() (*Conn, error) {
-	if p.conn != nil {
-		broken := p.conn.Err()
-		if broken == nil {
-			return p.conn, nil
-		}
-		p.options.log.Warn("the connection broke", "broker", p.addr, "error", broken)
-		p.conn.Close()
-		p.conn = nil
-		return nil, broken
-	}
-	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
-	defer cancel()
-	conn, err := Dial(ctx, p.addr)
-	if err != nil {
-		return nil, err
-	}
-	p.conn = conn
-	return conn, nil
-}
-
-const dialTimeout = 3 * time.Second
-
-// choose picks the partition of a message.
-func (p *Producer) choose(conn *Conn, s *sending) (int32, error) {
-	r, ok := p.routes[s.message.Topic]
-	if !ok || time.Now().After(r.until) {
-		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
-		defer cancel()
-		list, err := conn.Route(ctx, s.topic)
-		switch {
-		case err == nil:
-			r.partitions = nil
-			for _, x := range list {
-				r.partitions = append(r.partitions, x.Partition)
-			}
-		case ctx.Err() != nil && p.ctx.Err() == nil:
-			return -1, &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
-		case Retriable(err):
-			return -1, err
-		default:
-			r.partitions = nil // the put itself will say what is wrong with the topic
-		}
-		r.until = time.Now().Add(routeFor)
-		p.routes[s.message.Topic] = r
-	}
-	if len(r.partitions) == 0 {
-		return -1, nil // the broker chooses
-	}
-	return p.options.selector(&s.message, r.partitions), nil
-}
-
-// landed takes the end of a try.
-func (p *Producer) landed(s *sending, receipt Receipt, err error) {
-	again := err != nil && Retriable(err) && time.Now().Before(s.giveUp) && p.ctx.Err() == nil
-	p.mu.Lock()
-	p.inFlight--
-	if again {
-		p.failed = append(p.failed, s)
-	} else if err == nil {
-		p.backoff.Reset()
-	}
-	p.mu.Unlock()
-	if !again {
-		p.finish(s, receipt, err)
-	}
-	p.change.Broadcast()
+	return nil
 }
 
 // finish tells the caller and makes room.
 func (p *Producer) finish(s *sending, receipt Receipt, err error) {
 	s.fn(receipt, err)
+	if s.once {
+		return // what it is a try of is accounted for
+	}
 	p.mu.Lock()
 	p.messages--
 	p.bytes -= len(s.data)
+	last := p.closing && p.messages == 0
 	p.mu.Unlock()
-	p.change.Broadcast()
+	p.room.Broadcast()
+	if last {
+		p.wakeAll()
+	}
+}
+
+// watchEvery is how often the lanes are looked at.
+const watchEvery = slowAfter / 10
+
+// watch sees to brokers that say nothing.
+func (p *Producer) watch() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case now := <-tick.C:
+			var dead []*Conn
+			p.mu.Lock()
+			for _, l := range p.lanes {
+				if c := l.lookLocked(now); c != nil {
+					dead = append(dead, c)
+				}
+			}
+			p.mu.Unlock()
+			for _, c := range dead {
+				c.fail(fmt.Errorf("metaq: no answer from the broker at %s: %w", c.net.RemoteAddr(), os.ErrDeadlineExceeded))
+			}
+		}
+	}
 }

@@ -2,13 +2,14 @@ package client
 
 import "hash/fnv"
 
-// A Selector chooses the partition of a message among those of its topic, which are never empty. It is called by one goroutine at a time.
-type Selector func(m *Message, partitions []int32) int32
+// A Selector chooses the partition of a message among those of its topic, which are never empty and sorted by broker, then number. In a cluster, messages
+// without a Key are offered the partitions of those brokers alone that work. It is called by one goroutine at a time, and must not call the producer.
+type Selector func(m *Message, partitions []Partition) Partition
 
 // RoundRobin takes the partitions in turn, for each topic; messages with a Key go where ByKey puts them.
 func RoundRobin() Selector {
 	next := map[string]int{}
-	return func(m *Message, partitions []int32) int32 {
+	return func(m *Message, partitions []Partition) Partition {
 		if m.Key != "" {
 			return ByKey(m, partitions)
 		}
@@ -19,13 +20,13 @@ func RoundRobin() Selector {
 }
 
 // ByKey hashes the Key (FNV-1a, 32 bits) modulo the number of partitions, so that a key stays in its partition while that number stays.
-func ByKey(m *Message, partitions []int32) int32 {
+func ByKey(m *Message, partitions []Partition) Partition {
 	h := fnv.New32a()
 	h.Write([]byte(m.Key))
 	return partitions[h.Sum32()%uint32(len(partitions))]
 }
 
 // Fixed takes one partition always.
-func Fixed(partition int32) Selector {
-	return func(*Message, []int32) int32 { return partition }
+func Fixed(p Partition) Selector {
+	return func(*Message, []Partition) Partition { return p }
 }

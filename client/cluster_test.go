@@ -1,0 +1,331 @@
+//go:build linux
+
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/client/metaqtest"
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/zookeeper"
+	"github.com/metaq/metaq/zkcoord"
+)
+
+// testCluster is a ZooKeeper in which the test registers brokers.
+type testCluster struct {
+	*zookeeper.Server
+	addr    string // as clients take it
+	session *zkcoord.Session
+}
+
+func startCluster(t *testing.T) *testCluster {
+	t.Helper()
+	z := zookeeper.Start(t)
+	s, err := zkcoord.Connect(zkcoord.Config{Connect: z.Addr, SessionTimeout: 4 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return &testCluster{z, "zk://" + z.Addr, s}
+}
+
+// register registers a broker with partitions of the topic t.
+func (c *testCluster) register(t *testing.T, id int, addr string, partitions int32) *zkcoord.Broker {
+	t.Helper()
+	b := zkcoord.RegisterBroker(c.session, zkcoord.DefaultRoot, zkcoord.BrokerInfo{ID: id, Addr: addr}, nil)
+	c.offer(t, b, partitions)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = b.Unregister(ctx) // ZooKeeper may be gone
+	})
+	return b
+}
+
+func (c *testCluster) offer(t *testing.T, b *zkcoord.Broker, partitions int32) {
+	t.Helper()
+	b.SetTopics(map[protocol.Topic]zkcoord.TopicOffer{"t": {Partitions: partitions, Publish: true, Subscribe: true}})
+	if err := b.Await(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func place(r client.Receipt) string { return fmt.Sprintf("%d-%d", r.Broker, r.Partition) }
+
+// sendUntil sends messages one after the other until one lands at a place.
+func sendUntil(t *testing.T, p *client.Producer, where string, within time.Duration) {
+	t.Helper()
+	for began := time.Now(); ; {
+		r, err := p.Send(testContext(t), "t", []byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if place(r) == where {
+			return
+		}
+		if time.Since(began) > within {
+			t.Fatalf("nothing went to %s within %s", where, within)
+		}
+	}
+}
+
+func TestCluster_SpreadsOverAllPartitionsInTheirOrder(t *testing.T) {
+	c := startCluster(t)
+	c.register(t, 1, metaqtest.Start(t, metaqtest.Set("numPartitions", "2")).Addr, 2)
+	c.register(t, 0, metaqtest.Start(t, metaqtest.Set("numPartitions", "3")).Addr, 3)
+	p := producer(t, c.addr)
+	var got []string
+	for range 10 {
+		r, err := p.Send(testContext(t), "t", []byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, place(r))
+	}
+	if want := "0-0 0-1 0-2 1-0 1-1 0-0 0-1 0-2 1-0 1-1"; strings.Join(got, " ") != want {
+		t.Errorf("messages went to %v, want %s", got, want)
+	}
+	if r, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(1, 1)}); err != nil || place(r) != "1-1" {
+		t.Errorf("a fixed partition: %+v, %v", r, err)
+	}
+}
+
+func TestCluster_NewBrokersAndPartitionsAreUsedWithinASecond(t *testing.T) {
+	c := startCluster(t)
+	set := metaqtest.Set("numPartitions", "2")
+	zero := c.register(t, 0, metaqtest.Start(t, set).Addr, 1)
+	p := producer(t, c.addr)
+	sendUntil(t, p, "0-0", time.Second)
+	c.offer(t, zero, 2)
+	sendUntil(t, p, "0-1", time.Second)
+	c.register(t, 1, metaqtest.Start(t, set).Addr, 1)
+	sendUntil(t, p, "1-0", time.Second)
+}
+
+func TestCluster_UnknownTopicAndBrokerSaySo(t *testing.T) {
+	c := startCluster(t)
+	c.register(t, 0, metaqtest.Start(t).Addr, 1)
+	p := producer(t, c.addr, client.WithRetryFor(0))
+	if _, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(7, 0)}); err == nil || !strings.Contains(err.Error(), "broker 7") {
+		t.Errorf("a broker that is not there: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.Send(ctx, "nobody", nil); err == nil || ctx.Err() == nil {
+		t.Errorf("a topic that nobody has, with a context that ends first: %v", err)
+	}
+}
+
+// A closed partition is refused with 403, and messages that may go anywhere go elsewhere.
+func TestProducer_AClosedPartitionIsGoneAround(t *testing.T) {
+	b := metaqtest.Start(t, metaqtest.Set("numPartitions", "2"))
+	p := producer(t, b.Addr)
+	sendUntil(t, p, "0-1", time.Second)
+	conn, err := client.Dial(testContext(t), b.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.ClosePartitions(testContext(t), "t", 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		if r, err := p.Send(testContext(t), "t", nil); err != nil || r.Partition != 0 {
+			t.Errorf("partition %d, %v", r.Partition, err)
+		}
+	}
+	if err := conn.ClosePartitions(testContext(t), "t", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Send(testContext(t), "t", nil); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("all partitions are closed: %v", err)
+	}
+}
+
+func TestCluster_AKilledBrokerIsNotSeen(t *testing.T) {
+	c := startCluster(t)
+	brokers := []*process.Broker{process.Start(t, process.Options{}), process.Start(t, process.Options{})}
+	for id, b := range brokers {
+		c.register(t, id, b.Addr, 1)
+	}
+	p := producer(t, c.addr)
+	const n = 4000
+	var mu sync.Mutex
+	acknowledged := make([]bool, n)
+	killed := make(chan struct{})
+	var slowest time.Duration
+	var others sync.WaitGroup
+	others.Go(func() { // what goes to the other broker anyway takes no longer
+		for {
+			began := time.Now()
+			if _, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(1, 0), Body: []byte("other")}); err != nil {
+				t.Error(err)
+			}
+			slowest = max(slowest, time.Since(began))
+			select {
+			case <-killed:
+				return
+			default:
+			}
+		}
+	})
+	for i := range n {
+		if i == n/2 {
+			brokers[0].Kill(t)
+		}
+		p.SendAsync(client.Message{Topic: "t", Body: fmt.Append(nil, i)}, func(_ client.Receipt, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			acknowledged[i] = err == nil
+			if err != nil {
+				t.Errorf("message %d: %v", i, err)
+			}
+		})
+	}
+	if _, err := p.Send(testContext(t), "t", []byte("last")); err != nil {
+		t.Error(err)
+	}
+	close(killed)
+	others.Wait()
+	if slowest > time.Second {
+		t.Errorf("a message for the other broker took %s", slowest)
+	}
+	if err := p.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	brokers[0].Restart(t)
+	there := map[string]bool{}
+	for _, b := range brokers {
+		for _, m := range everything(t, b.Addr) {
+			there[m] = true
+		}
+	}
+	for i, ok := range acknowledged {
+		if ok && !there[fmt.Sprint(i)] {
+			t.Errorf("message %d was acknowledged and is not there", i)
+		}
+	}
+}
+
+// everything reads partition 0 of the topic t.
+func everything(t *testing.T, addr string) (bodies []string) {
+	t.Helper()
+	p := producer(t, addr)
+	last, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.At(0), Body: []byte("end")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m, err := range consumer(t, addr, fmt.Sprintf("reader%d", last.ID), "t").Messages(testContext(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.ID == last.ID {
+			break
+		}
+		if m.Partition == 0 {
+			bodies = append(bodies, string(m.Body))
+		}
+	}
+	return bodies
+}
+
+func TestCluster_AStuckBrokerIsAvoidedAndUsedAgain(t *testing.T) {
+	c := startCluster(t)
+	brokers := []*process.Broker{process.Start(t, process.Options{}), process.Start(t, process.Options{})}
+	for id, b := range brokers {
+		c.register(t, id, b.Addr, 1)
+	}
+	p := producer(t, c.addr, client.WithBuffer(64, 1<<20)) // less than is sent at once: the broker that works has to be waited for
+	sendUntil(t, p, "0-0", time.Second)
+	sendUntil(t, p, "1-0", time.Second)
+
+	// What goes there is seen by the time that it takes until it is stored elsewhere.
+	const until, from = 5 * time.Second, 2 * time.Second
+	var total, stuck atomic.Int64
+	var senders sync.WaitGroup
+	brokers[0].Signal(t, syscall.SIGSTOP)
+	stopped := time.Now()
+	for range 100 {
+		senders.Go(func() {
+			for time.Since(stopped) < until {
+				began := time.Now()
+				if _, err := p.Send(testContext(t), "t", []byte("x")); err != nil {
+					t.Error(err)
+				}
+				if began.Sub(stopped) < from {
+					continue
+				}
+				total.Add(1)
+				if time.Since(began) > 500*time.Millisecond {
+					stuck.Add(1)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	if total.Load() < 100 || stuck.Load()*20 > total.Load() {
+		t.Errorf("%d of %d messages went to the stuck broker", stuck.Load(), total.Load())
+	}
+	t.Logf("%d of %d messages went to the stuck broker", stuck.Load(), total.Load())
+	brokers[0].Signal(t, syscall.SIGCONT)
+	sendUntil(t, p, "0-0", 5*time.Second)
+	var places []string
+	for range 4 {
+		r, err := p.Send(testContext(t), "t", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		places = append(places, place(r))
+	}
+	slices.Sort(places)
+	if fmt.Sprint(places) != "[0-0 0-0 1-0 1-0]" {
+		t.Errorf("after it was back: %v", places)
+	}
+}
+
+// A selector may want what it was not offered; that is tried in its time, and no more often.
+func TestProducer_AFixedSelectorAgainstABusyBroker(t *testing.T) {
+	b := startFake(t, func(n int, _ string) reaction {
+		if n <= 4 {
+			return refuse
+		}
+		return store
+	})
+	p := producer(t, b.addr, client.WithSelector(client.Fixed(client.Partition{})))
+	began := time.Now()
+	if _, err := p.Send(testContext(t), "t", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 50*time.Millisecond {
+		t.Errorf("5 tries within %s", took)
+	}
+}
+
+func TestCluster_ZooKeeperAway(t *testing.T) {
+	c := startCluster(t)
+	c.register(t, 0, metaqtest.Start(t).Addr, 1)
+	c.register(t, 1, metaqtest.Start(t).Addr, 1)
+	p := producer(t, c.addr)
+	sendUntil(t, p, "1-0", time.Second)
+	c.Kill(t)
+	sendUntil(t, p, "0-0", time.Second)
+	c.Empty(t)
+	c.Restart(t)
+	for range 50 {
+		if _, err := p.Send(testContext(t), "t", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sendUntil(t, p, "0-0", time.Second)
+	sendUntil(t, p, "1-0", 10*time.Second)
+}

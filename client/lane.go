@@ -1,0 +1,290 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/metaq/metaq/protocol"
+)
+
+// lane is the way to one broker. One goroutine takes messages in the order in which they came and pipelines them; nothing is overtaken
+// but by a retry: when the broker refuses a message for a while (503), later ones that are already under way may be stored before it.
+// After a broken connection everything unanswered is sent again, in order.
+type lane struct {
+	p       *Producer
+	broker  int
+	breaker *breaker // nil for a broker that stands alone
+
+	// Under Producer.mu.
+	wake     *sync.Cond
+	addr     string // "" if it is not known
+	conn     *Conn  // set by the goroutine alone
+	queue    []*sending
+	failed   []*sending // to be sent again, once nothing is in flight
+	inFlight int
+	messages int // queued, failed or in flight
+	bytes    int
+	heard    time.Time // when the last try ended, or the first began
+
+	// Of the goroutine only.
+	backoff *backoff.ExponentialBackOff
+}
+
+var errNoAddress = errors.New("metaq: the address of the broker is not known")
+
+func (p *Producer) newLane(broker int) *lane {
+	l := &lane{p: p, broker: broker, wake: sync.NewCond(&p.mu), backoff: newBackoff()}
+	if p.cluster.directory != nil {
+		l.breaker = newBreaker()
+	}
+	p.sending.Go(l.run)
+	return l
+}
+
+// roomLocked says whether a lane takes so many bytes more. In a cluster a lane may hold as much as is still free, so that brokers that are away never take
+// everything.
+func (l *lane) roomLocked(bytes int) bool {
+	messages, left := l.p.options.maxMessages-l.p.messages, l.p.options.maxBytes-l.p.bytes
+	if l.breaker == nil {
+		return messages > 0 && bytes <= left
+	}
+	return l.messages < messages && l.bytes+bytes <= left
+}
+
+// enqueueLocked puts a message at the end.
+func (l *lane) enqueueLocked(s *sending) {
+	l.queue = append(l.queue, s)
+	l.messages++
+	l.bytes += len(s.data)
+	l.wake.Signal()
+}
+
+// leftLocked notes that a message is no longer in this lane.
+func (l *lane) leftLocked(s *sending) {
+	l.messages--
+	l.bytes -= len(s.data)
+}
+
+// run is the sending goroutine.
+func (l *lane) run() {
+	for {
+		batch, ok := l.take()
+		if !ok {
+			break
+		}
+		l.send(batch)
+	}
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.p.mu.Lock()
+	rest := append(l.failed, l.queue...)
+	l.failed, l.queue = nil, nil
+	l.p.mu.Unlock()
+	for _, s := range rest {
+		l.p.finish(s, Receipt{}, ErrClosed)
+	}
+}
+
+// take waits for something to send, and before a retry; false says that the producer is at its end.
+func (l *lane) take() (batch []*sending, ok bool) {
+	p := l.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		switch room := p.options.window - l.inFlight; {
+		case p.ctx.Err() != nil:
+			return nil, false
+		case len(l.failed) > 0 && l.inFlight == 0:
+			slices.SortFunc(l.failed, func(a, b *sending) int { return cmp.Compare(a.seq, b.seq) })
+			l.queue = append(l.failed, l.queue...)
+			l.failed = nil
+			p.mu.Unlock()
+			l.pause()
+			p.mu.Lock()
+		case len(l.failed) == 0 && room > 0 && len(l.queue) > 0:
+			n := min(room, len(l.queue))
+			batch = slices.Clone(l.queue[:n])
+			l.queue = append(l.queue[:0], l.queue[n:]...)
+			l.beginLocked(batch)
+			return batch, true
+		case p.closing && p.messages == 0 && l.inFlight == 0 && len(l.queue) == 0:
+			return nil, false
+		default:
+			l.wake.Wait()
+		}
+	}
+}
+
+// beginLocked begins a try of each message.
+func (l *lane) beginLocked(batch []*sending) {
+	now := time.Now()
+	if l.inFlight == 0 {
+		l.heard = now
+	}
+	l.inFlight += len(batch)
+	for _, s := range batch {
+		s.began = now
+		if l.breaker != nil {
+			s.verdict = l.breaker.begin()
+		}
+	}
+}
+
+// pause waits before a retry.
+func (l *lane) pause() {
+	t := time.NewTimer(l.backoff.NextBackOff())
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.p.ctx.Done():
+	}
+}
+
+// send puts a batch on its way over one connection. After the first failure the rest of it fails as well: were it sent over a new
+// connection, it would overtake what failed.
+func (l *lane) send(batch []*sending) {
+	conn, err := l.connected()
+	for _, s := range batch {
+		if err == nil && !s.chosen {
+			err = l.choose(conn, s)
+		}
+		if err != nil {
+			l.landed(s, Receipt{}, err)
+			continue
+		}
+		partition := int32(-1)
+		if s.chosen {
+			partition = s.partition.Number
+		}
+		conn.do(func(dst []byte, opaque int32) []byte {
+			return protocol.AppendPut(dst, s.topic, partition, s.flag, s.data, opaque)
+		}, func(r *protocol.Response, err error) {
+			var receipt Receipt
+			if err == nil {
+				receipt, err = parseReceipt(r)
+				receipt.Broker = l.broker
+			}
+			l.landed(s, receipt, err)
+		})
+	}
+}
+
+const dialTimeout = 3 * time.Second
+
+// connected is the connection, made anew if there is none. That the last one broke is an error once: what was in flight on it has to be
+// sent again before anything else.
+func (l *lane) connected() (*Conn, error) {
+	if l.conn != nil {
+		broken := l.conn.Err()
+		if broken == nil {
+			return l.conn, nil
+		}
+		l.p.options.log.Warn("the connection broke", "broker", l.broker, "error", broken)
+		l.setConn(nil)
+		return nil, broken
+	}
+	l.p.mu.Lock()
+	addr := l.addr
+	l.p.mu.Unlock()
+	if addr == "" {
+		return nil, errNoAddress
+	}
+	ctx, cancel := context.WithTimeout(l.p.ctx, dialTimeout)
+	defer cancel()
+	conn, err := l.p.cluster.conn(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	l.setConn(conn)
+	return conn, nil
+}
+
+func (l *lane) setConn(c *Conn) {
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	l.conn = c
+}
+
+// choose picks the partition of a message for a broker that stands alone. It asks for them if need be.
+func (l *lane) choose(conn *Conn, s *sending) error {
+	p := l.p
+	p.mu.Lock()
+	t := p.publishingLocked(s.topic)
+	stale := time.Now().After(t.until)
+	p.mu.Unlock()
+	if stale {
+		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+		defer cancel()
+		list, err := conn.Route(ctx, s.topic)
+		switch {
+		case err != nil && ctx.Err() != nil && p.ctx.Err() == nil:
+			return &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
+		case Retriable(err):
+			return err
+		}
+		// With another error the put itself will say what is wrong with the topic.
+		partitions := make([]Partition, len(list))
+		for i, r := range list {
+			partitions[i] = Partition{Number: r.Partition}
+		}
+		p.mu.Lock()
+		t.partitions, t.until = partitions, time.Now().Add(routeFor)
+		p.mu.Unlock()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(t.partitions) > 0 { // otherwise the broker chooses
+		s.partition, s.chosen = p.options.selector(&s.message, t.partitions), true
+	}
+	return nil
+}
+
+// landed takes the end of a try.
+func (l *lane) landed(s *sending, receipt Receipt, err error) {
+	p := l.p
+	p.mu.Lock()
+	now := time.Now()
+	l.inFlight--
+	l.heard = now
+	if s.verdict != nil {
+		s.verdict(verdict(err, now.Sub(s.began)))
+		s.verdict = nil
+	}
+	again := err != nil && !s.once && now.Before(s.giveUp) && p.ctx.Err() == nil && p.againLocked(l, s, err)
+	if !again {
+		l.leftLocked(s)
+	}
+	if err == nil {
+		l.backoff.Reset()
+	}
+	p.mu.Unlock()
+	l.wake.Signal()
+	if !again {
+		p.finish(s, receipt, err)
+	}
+}
+
+// lookLocked looks for a broker that says nothing although something is on its way there. The connection that it tells, if any, has to be broken.
+func (l *lane) lookLocked(now time.Time) *Conn {
+	if l.inFlight == 0 {
+		return nil
+	}
+	silent := now.Sub(l.heard)
+	dead := silent >= l.p.options.timeout
+	if l.breaker != nil && silent >= slowAfter {
+		// Whatever tries it after a while is not kept waiting as long as the first ones.
+		dead = l.breaker.trip() || dead
+		l.p.moveQueueLocked(l)
+	}
+	if dead {
+		return l.conn
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package client
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func openSpill(t *testing.T, dir string) (*spillDir, map[spillPlace]*spill) {
+	t.Helper()
+	d, found, err := openSpillDir(dir, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, found
+}
+
+func closeSpill(d *spillDir, found map[spillPlace]*spill) {
+	for _, s := range found {
+		s.close()
+	}
+	d.lock.Close()
+}
+
+func drain(t *testing.T, s *spill) (bodies []string) {
+	t.Helper()
+	for !s.empty() {
+		flag, data, err := s.head()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies = append(bodies, fmt.Sprint(flag, " ", string(data)))
+		s.advance(len(data))
+	}
+	return bodies
+}
+
+func messages(bodies ...string) (list []*sending) {
+	for i, b := range bodies {
+		list = append(list, &sending{flag: int32(i), data: []byte(b)})
+	}
+	return list
+}
+
+var orders = spillPlace{"a.b-c", Partition{Broker: 3, Number: 12}}
+
+func TestSpill_GoesOnWhereItWas(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := openSpill(t, dir)
+	s := d.newSpill(orders)
+	if n, err := s.add(messages("a", "b", "c", "d")); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	s.advance(1)
+	closeSpill(d, map[spillPlace]*spill{orders: s})
+	d, found := openSpill(t, dir)
+	if n, err := found[orders].add(messages("e")); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := fmt.Sprint(drain(t, found[orders])); got != "[1 b 2 c 3 d 0 e]" {
+		t.Errorf("got %s", got)
+	}
+	if d.used.Load() != 0 {
+		t.Errorf("%d bytes wait", d.used.Load())
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*"+spillSuffix)); len(left) != 0 {
+		t.Errorf("%v are left", left)
+	}
+	closeSpill(d, found)
+}
+
+// Whatever a crash leaves of the last write, everything before it is there, and what comes later is.
+func TestSpill_ATornEndIsCut(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := openSpill(t, dir)
+	s := d.newSpill(orders)
+	if _, err := s.add(messages("first", "second")); err != nil {
+		t.Fatal(err)
+	}
+	name := s.segments[0].file.Name()
+	closeSpill(d, map[spillPlace]*spill{orders: s})
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range whole {
+		if err := os.WriteFile(name, whole[:cut], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d, found := openSpill(t, dir)
+		s := found[orders]
+		if _, err := s.add(messages("third")); err != nil {
+			t.Fatal(err)
+		}
+		want := "[0 third]"
+		if cut >= spillHeader+frameHeader+len("first") {
+			want = "[0 first 0 third]"
+		}
+		if got := fmt.Sprint(drain(t, s)); got != want {
+			t.Errorf("cut at %d: %s, want %s", cut, got, want)
+		}
+		closeSpill(d, found)
+	}
+}
+
+// Damage before the end is no torn end: what is behind it was accepted.
+func TestSpill_DamageIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := openSpill(t, dir)
+	s := d.newSpill(orders)
+	for range 3 {
+		if _, err := s.add(messages(strings.Repeat("x", segmentBytes))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.segments) != 3 {
+		t.Fatalf("%d segments, want 3", len(s.segments))
+	}
+	name := s.segments[1].file.Name()
+	closeSpill(d, map[spillPlace]*spill{orders: s})
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := openSpillDir(dir, 1<<30); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "damaged at byte 16") {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+func TestParseCluster(t *testing.T) {
+	for _, c := range []struct{ addr, connect, root, wrong string }{
+		{"zk://a:2181,b:2182", "a:2181,b:2182", "/meta", ""}, {"zk://a/x?root=/y/", "a/x", "/y", ""}, {"zk://a?root=", "a", "", ""},
+		{"zk://a?rot=/y", "", "", "no parameter"}, {"zk://a?root=y", "", "", "begins with a slash"}, {"zk://a?%", "", "", "invalid URL escape"},
+	} {
+		connect, root, isCluster, err := parseCluster(c.addr)
+		if c.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%s: %v, want %s", c.addr, err, c.wrong)
+			}
+			continue
+		}
+		if err != nil || !isCluster || connect != c.connect || string(root) != c.root {
+			t.Errorf("%s: %q %q %v %v", c.addr, connect, root, isCluster, err)
+		}
+	}
+	if _, _, isCluster, err := parseCluster("127.0.0.1:8123"); isCluster || err != nil {
+		t.Errorf("a broker that stands alone: %v, %v", isCluster, err)
+	}
+}
