@@ -15,9 +15,9 @@ import (
 
 const (
 	// patience bounds every wait of a test.
-	patience = 60 * time.Second
+	patience = 15 * time.Second
 	// logShown is how much of what the Java side said a failed test prints, in bytes.
-	logShown = 8 << 10
+	logShown = 800 << 10
 )
 
 // args are what a command of the Agent needs, see java/.../Commands.java.

@@ -194,7 +194,7 @@ func recoverFailed(t *testing.T, s *stage, topic string) {
 	p := s.open(t, s.agent, "plain", "recovering", nil).producer(t, topic)
 	home := t.TempDir()
 	failing := startAgent(t, home)
-	c := s.open(t, failing, "plain", "failing", args{"recoverEvery": 300})
+	c := s.open(t, failing, "plain", "before the restart", args{"recoverEvery": 300})
 	c.consume(t, "failing", "failers", topic, args{"retries": 2, "failOn": poison})
 	p.sendMany(t, "before", 8)
 	p.send(t, []byte(poison), "")
@@ -207,12 +207,12 @@ func recoverFailed(t *testing.T, s *stage, topic string) {
 		t.Errorf("the message was tried %d times before the group went on", before)
 	}
 	failing.await(t, "failing", "the message comes again from the file", func([]delivery) bool { return failures(failing, "failing") > before })
-	failing.do(t, "close", args{"name": "failing"}) // the stores are closed by the factory
+	failing.do(t, "close", args{"name": "failing"})
 	failing.do(t, "close", args{"name": c.name})
 	failing.kill()
 
 	mended := startAgent(t, home)
-	s.open(t, mended, "plain", "mended", args{"recoverEvery": 300}).consume(t, "mended", "failers", topic, nil)
+	s.open(t, mended, "plain", "after the restart", args{"recoverEvery": 300}).consume(t, "mended", "failers", topic, nil)
 	list := mended.await(t, "mended", "the message comes once more", func(list []delivery) bool { return len(list) > 0 })
 	checkExactly(t, list, slices.DeleteFunc(slices.Clone(p.sent), func(m message) bool { return m.text() != poison }))
 }

@@ -1,13 +1,22 @@
 package interop
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/metaq/metaq/test/process"
 )
 
-func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
+func TestMain(m *testing.M) {
+	// Scenarios wait far more than they compute. The command line comes later, and wins.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(process.Main(m))
+}
 
 // A stage is what scenarios play on.
 type stage struct {

@@ -23,7 +23,7 @@ func sendAndReceive(t *testing.T, s *stage, topic string) {
 		}
 		p.send(t, fmt.Appendf(nil, "message %d", i), attribute)
 	}
-	p.send(t, nil, "")
+	p.send(t, []byte{}, "")
 	if used := slices.Sorted(maps.Keys(p.ends)); !slices.Equal(used, allPartitions) {
 		t.Errorf("messages went to %q", used)
 	}

@@ -210,7 +210,9 @@ final class Commands {
         if (r.flag("hash")) {
             config.setLoadBalanceStrategyType(LoadBalanceStrategy.Type.CONSIST);
         }
-        config.setConsumeFromMaxOffset(r.flag("newest"));
+        if (r.flag("newest")) {
+            config.setConsumeFromMaxOffset();
+        }
         MessageConsumer c;
         switch (r.text("offsets")) {
             case "zookeeper":
