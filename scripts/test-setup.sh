@@ -14,4 +14,5 @@ need() {
 
 need strace strace # faults of system calls
 need zookeeper /usr/share/java/zookeeper.jar
-need default-jre-headless java # for it
+need default-jdk-headless javac # java for it, and to compile what drives the Java client (test/interop)
+need maven mvn # fetches that client

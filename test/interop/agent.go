@@ -15,9 +15,9 @@ import (
 
 const (
 	// patience bounds every wait of a test.
-	patience = 15 * time.Second
+	patience = 60 * time.Second
 	// logShown is how much of what the Java side said a failed test prints, in bytes.
-	logShown = 800 << 10
+	logShown = 8 << 10
 )
 
 // args are what a command of the Agent needs, see java/.../Commands.java.
@@ -70,6 +70,7 @@ type agent struct {
 	waiting    map[int]chan reply
 	deliveries []delivery
 	changed    chan struct{} // closed when there are more deliveries
+	strange    []string      // lines that are neither
 }
 
 // opened are the packages that the client reaches into, which a JDK since 17 keeps shut.
@@ -121,7 +122,9 @@ func (a *agent) tellIfFailed(t testing.TB) {
 		if len(text) > logShown {
 			text = text[len(text)-logShown:]
 		}
-		t.Logf("end of what the Java client said:\n%s", text)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		t.Logf("end of what the Java client said:\n%s\nlines that nobody understands: %q", text, a.strange)
 	})
 }
 
@@ -133,29 +136,32 @@ func (a *agent) read(out io.Reader) {
 		if err != nil {
 			break
 		}
-		var r reply
-		var d delivery
-		if err := json.Unmarshal(line, &d); err == nil && d.Consumer != "" {
-			a.mu.Lock()
-			a.deliveries = append(a.deliveries, d)
-			close(a.changed)
-			a.changed = make(chan struct{})
-			a.mu.Unlock()
-			continue
-		}
-		if err := json.Unmarshal(line, &r); err != nil {
-			r.Error = fmt.Sprintf("the agent wrote %.200q: %v", line, err)
-		}
-		a.mu.Lock()
-		waits := a.waiting[r.Number]
-		delete(a.waiting, r.Number)
-		a.mu.Unlock()
-		if waits != nil {
-			waits <- r
-		}
+		a.take(line)
 	}
 	_ = a.cmd.Wait() // it was killed, or says in its log why it ended
 	close(a.exited)
+}
+
+// take takes one line.
+func (a *agent) take(line []byte) {
+	var said struct {
+		reply
+		delivery
+	}
+	err := json.Unmarshal(line, &said)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch waits := a.waiting[said.Number]; {
+	case err != nil:
+		a.strange = append(a.strange, fmt.Sprintf("%.200q: %v", line, err))
+	case waits != nil:
+		delete(a.waiting, said.Number)
+		waits <- said.reply
+	default:
+		a.deliveries = append(a.deliveries, said.delivery)
+		close(a.changed)
+		a.changed = make(chan struct{})
+	}
 }
 
 // kill ends the process as kill -9 does.

@@ -41,12 +41,10 @@ final class Commands {
     private static final int CONNECTION_TIMEOUT_MS = 10000;
     private static final int SYNC_TIME_MS = 200;
     private static final long FETCH_PAUSE_MS = 200; // at most, between two fetches that find nothing
-    private static final long FETCH_PAUSE_AFTER_ERROR_MS = 500;
     private static final long COMMIT_PERIOD_MS = 300;
 
     private final Output output;
     private final Map<String, Object> named = new ConcurrentHashMap<>();
-    private final Map<String, Handler> handlers = new ConcurrentHashMap<>();
 
     Commands(Output output) {
         this.output = output;
@@ -80,9 +78,6 @@ final class Commands {
                 return send(r);
             case "subscribe":
                 return subscribe(r);
-            case "fail-on":
-                handlers.get(r.text("consumer")).failOn(r.text("text"));
-                return Output.object();
             case "fetch":
                 return fetch(r);
             case "browse":
@@ -112,7 +107,7 @@ final class Commands {
         return kind.cast(found);
     }
 
-    /** open name kind zookeeper [partitions recoverEvery]: a session factory. partitions, "topic=0:2;1:2", are those that an ordered producer knows of. */
+    /** open name kind zookeeper [partitions recoverEvery]: a session factory; recoverEvery are milliseconds. partitions, "topic=0:2;1:2", are those that an ordered producer knows of. */
     private Map<String, Object> open(Request r) throws Exception {
         MetaClientConfig config = new MetaClientConfig();
         config.setZkConfig(new ZKConfig(r.text("zookeeper"), SESSION_TIMEOUT_MS, CONNECTION_TIMEOUT_MS, SYNC_TIME_MS));
@@ -195,14 +190,13 @@ final class Commands {
     }
 
     /**
-     * subscribe name factory group consumer topics maxSize [offsets folder retries hash newest]: a consumer. offsets says where it keeps them: zookeeper,
+     * subscribe name factory group consumer topics maxSize offsets [folder retries hash newest failOn]: a consumer. offsets says where it keeps them: zookeeper,
      * file or database (in folder), or broadcast for a broadcast consumer.
      */
     private Map<String, Object> subscribe(Request r) throws Exception {
         MessageSessionFactory f = find(r, "factory", MessageSessionFactory.class);
         ConsumerConfig config = new ConsumerConfig(r.text("consumer"), r.text("group"));
         config.setMaxDelayFetchTimeInMills(FETCH_PAUSE_MS);
-        config.setMaxDelayFetchTimeWhenExceptionInMills(FETCH_PAUSE_AFTER_ERROR_MS);
         config.setCommitOffsetPeriodInMills(COMMIT_PERIOD_MS);
         if (r.number("retries") > 0) {
             config.setMaxFetchRetries((int) r.number("retries"));
@@ -211,7 +205,7 @@ final class Commands {
             config.setLoadBalanceStrategyType(LoadBalanceStrategy.Type.CONSIST);
         }
         if (r.flag("newest")) {
-            config.setConsumeFromMaxOffset();
+            config.setConsumeFromMaxOffset(); // there is one with a boolean, which begins at the end in both cases
         }
         MessageConsumer c;
         switch (r.text("offsets")) {
@@ -231,9 +225,7 @@ final class Commands {
                 throw new IllegalArgumentException("no such place for offsets: " + r.text("offsets"));
         }
         String name = r.text("name");
-        Handler h = new Handler(name, output);
-        h.failOn(r.text("failOn"));
-        handlers.put(name, h);
+        Handler h = new Handler(name, r.text("failOn"), output);
         for (String topic : r.texts("topics")) {
             c.subscribe(topic, (int) r.number("maxSize"), h);
         }

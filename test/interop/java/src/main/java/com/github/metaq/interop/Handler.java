@@ -5,20 +5,16 @@ import com.taobao.metamorphosis.client.consumer.MessageListener;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.Executor;
 
-/** Tells of each message it is given, and throws for those it was told to fail on. */
+/** Tells of each message it is given, and throws for those with one text; null: for none. */
 final class Handler implements MessageListener {
     private final String consumer;
+    private final String failing;
     private final Output output;
-    private volatile String failing;
 
-    Handler(String consumer, Output output) {
+    Handler(String consumer, String failing, Output output) {
         this.consumer = consumer;
+        this.failing = failing;
         this.output = output;
-    }
-
-    /** From now on it fails on messages with this text; null: on none. */
-    void failOn(String text) {
-        failing = text;
     }
 
     @Override
