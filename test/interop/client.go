@@ -9,6 +9,13 @@ import (
 // headerSize is that of a stored message, in bytes; the attribute has a length of its own before it.
 const headerSize, attributeLength = 20, 4
 
+// A stage is what scenarios play on.
+type stage struct {
+	*cluster
+	agent  *agent // Java clients share two processes, on two machines as far as they know, unless a scenario kills them
+	second *agent
+}
+
 // A client is a session factory of the Java client in an agent. Its parts are closed with the test, in the order in which users have to.
 type client struct {
 	*agent

@@ -18,13 +18,6 @@ func TestMain(m *testing.M) {
 	os.Exit(process.Main(m))
 }
 
-// A stage is what scenarios play on.
-type stage struct {
-	*cluster
-	agent  *agent // Java clients share two processes, on two machines as far as they know, unless a scenario kills them
-	second *agent
-}
-
 // A scenario has a topic of its own, with its name.
 type scenario struct {
 	name string
