@@ -20,7 +20,7 @@ func brokerAway(t *testing.T, s *stage, topic string) {
 	}
 	received()
 
-	s.kill(t, gone)
+	gone.Kill(t)
 	n := 0
 	sends := func() reply {
 		n++
@@ -37,7 +37,7 @@ func brokerAway(t *testing.T, s *stage, topic string) {
 	})
 	p.sendMany(t, "one", 20)
 
-	s.restart(t, gone)
+	gone.Restart(t)
 	eventually(t, "messages go to the other broker again", func() bool {
 		r := sends()
 		return r.Error == "" && r.Success && r.Partition[0] == '1'
@@ -46,6 +46,9 @@ func brokerAway(t *testing.T, s *stage, topic string) {
 	received()
 	eventually(t, "the offsets are behind the last messages", func() bool { return maps.Equal(s.offsets(t, "stayers", topic), p.ends) })
 }
+
+// keptLocally is what an ordered producer says of a message that it has put into its file.
+const keptLocally = "send to local"
 
 // An ordered producer keeps what is for a broker that is away, and sends it in order when that is back.
 func orderedAway(t *testing.T, s *stage, topic string) {
@@ -57,32 +60,32 @@ func orderedAway(t *testing.T, s *stage, topic string) {
 	p := c.producer(t, topic)
 	gone := s.brokers[1]
 	var want []string
-	send := func() reply {
-		t.Helper()
-		text := fmt.Sprintf("message %d", len(want))
-		r := p.send(t, []byte(text), "1-0")
-		want = append(want, text)
-		return r
-	}
+	next := func() []byte { return fmt.Appendf(nil, "message %d", len(want)) }
+	sent := func() { want = append(want, string(next())) }
 	for range 10 {
-		send()
+		p.send(t, next(), "1-0")
+		sent()
 	}
-	s.kill(t, gone)
-	eventually(t, "the client knows that the broker is away", func() bool {
-		return slices.Equal(c.do(t, "partitions", args{"factory": c.name, "topic": topic}).Partitions, []string{"0-0", "0-1"})
+	gone.Kill(t)
+	eventually(t, "the producer knows that the broker is away", func() bool {
+		r := p.trySend(t, next(), "1-0", nil) // until then it has no connection, and says so
+		return r.Text == keptLocally
 	})
+	sent()
 	for range 10 {
-		if r := send(); r.Text != "send to local" {
+		if r := p.send(t, next(), "1-0"); r.Text != keptLocally {
 			t.Fatalf("to a broker that is away: %+v", r)
 		}
+		sent()
 	}
-	s.restart(t, gone)
+	gone.Restart(t)
 	list := c.await(t, "kept", "what was kept is received", func(list []delivery) bool { return len(list) >= len(want) })
 	if got := texts(list); !slices.Equal(got, want) {
 		t.Errorf("received %q, want %q", got, want)
 	}
 	for range 10 {
-		send()
+		p.send(t, next(), "1-0")
+		sent()
 	}
 	list = c.await(t, "kept", "everything is received", func(list []delivery) bool { return len(list) >= len(want) })
 	if got := texts(list); !slices.Equal(got, want) {

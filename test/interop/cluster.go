@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
-	"github.com/metaq/metaq/test/process"
 	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
@@ -34,9 +33,8 @@ type cluster struct {
 
 // node is a broker of the cluster.
 type node struct {
-	*process.Broker
-	id         int
-	registered func() // ends the registration
+	*registered
+	id int
 }
 
 // startCluster runs two brokers with these topics.
@@ -50,9 +48,7 @@ func startCluster(t *testing.T, topics []string) *cluster {
 	t.Cleanup(s.Close)
 	c.session = s
 	for id := range brokerCount {
-		b := &node{Broker: process.Start(t, process.Options{Config: c.config(id)}), id: id}
-		c.brokers = append(c.brokers, b)
-		c.register(t, b)
+		c.brokers = append(c.brokers, &node{c.start(t, id), id})
 	}
 	return c
 }
@@ -65,20 +61,6 @@ func (c *cluster) config(id int) string {
 		fmt.Fprintf(&text, "[topic=%s]\n", topic)
 	}
 	return text.String()
-}
-
-// kill ends a broker as kill -9 does.
-func (c *cluster) kill(t *testing.T, b *node) {
-	t.Helper()
-	b.Kill(t)
-	b.registered()
-}
-
-// restart runs a broker again that was killed.
-func (c *cluster) restart(t *testing.T, b *node) {
-	t.Helper()
-	b.Restart(t)
-	c.register(t, b)
 }
 
 // soon is a context for one look at ZooKeeper.
