@@ -14,7 +14,8 @@ need() {
 
 need strace strace # faults of system calls
 need zookeeper /usr/share/java/zookeeper.jar
-need default-jre-headless java # for it
+need default-jdk-headless javac # java for it, and to compile what drives the Java client (test/interop)
+need maven mvn # fetches that client
 # Databases that may keep offsets.
 postgres=$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1)
 need postgresql "${postgres:-postgres}"
