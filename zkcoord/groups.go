@@ -32,7 +32,7 @@ type GroupMember struct {
 // A GroupOwner says who has a partition.
 type GroupOwner struct {
 	TopicPartition
-	Member string // MemberID
+	Member string // MemberID; quoted if it can be none
 }
 
 // A GroupOffset is where a group goes on in a partition.
@@ -112,12 +112,17 @@ func ViewGroup(ctx context.Context, s *Session, l Layout, g protocol.Group) (*Gr
 		if err != nil {
 			return nil, err
 		}
-		topics := SplitTopics(data)
+		// What can be no topic is nothing that anybody could have.
+		topics := slices.DeleteFunc(SplitTopics(data), func(t protocol.Topic) bool { return !protocol.ValidTopic([]byte(t)) })
 		slices.Sort(topics)
 		v.Members = append(v.Members, GroupMember{ID: id, Topics: topics, Since: stat.Modified})
 	}
 	err = eachPartitionNode(ctx, s, l.at(consumers, string(g), ownersNode), func(p TopicPartition, data []byte, _ Stat) {
-		v.Owners = append(v.Owners, GroupOwner{p, string(data)})
+		member := string(data)
+		if printable(data) != nil {
+			member = quoteOdd(data)
+		}
+		v.Owners = append(v.Owners, GroupOwner{p, member})
 	})
 	if err != nil {
 		return nil, err
