@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/vfs"
 )
 
@@ -94,5 +95,60 @@ func TestBacklog_LeavesOutWhatIsNotReadable(t *testing.T) {
 	s.mu.Unlock()
 	if got, err := q.Backlog(0); err != nil || got.Messages != 5 || got.Bytes != offsets[5] {
 		t.Errorf("%+v, %v, want 5 messages in %d bytes", got, err, offsets[5])
+	}
+}
+
+// A queue that goes on further up after a power cut has nothing between.
+func TestBacklog_OverAGap(t *testing.T) {
+	s := mustOpen(t, testOptions(vfs.NewMem(), groupCommit))
+	q := mustQueue(t, s, "t", 0)
+	put(t, s, q, numbered(0, 10)...)
+	s.mu.Lock()
+	gap := q.end
+	q.jumpLocked(gap + 1000)
+	s.mu.Unlock()
+	offsets := put(t, s, q, numbered(10, 15)...)
+	if offsets[0] != gap+1000 {
+		t.Fatalf("the queue goes on at %d, want %d", offsets[0], gap+1000)
+	}
+	for _, c := range []struct{ offset, messages int64 }{{0, 15}, {gap - 1, 6}, {gap, 5}, {gap + 500, 5}, {offsets[0], 5}, {offsets[4], 1}} {
+		if got, err := q.Backlog(c.offset); err != nil || got.Messages != c.messages {
+			t.Errorf("at %d: %+v, %v, want %d messages", c.offset, got, err, c.messages)
+		}
+	}
+}
+
+// While others append, and segments are sealed, each answer is true of one moment.
+func TestBacklog_WhileOthersAppend(t *testing.T) {
+	s := mustOpen(t, testOptions(vfs.NewMem(), Rules{SegmentSize: 5000}))
+	q := mustQueue(t, s, "t", 0)
+	size := int64(protocol.RecordHeader + len("message number 0"))
+	done := make(chan error, 1)
+	go func() {
+		for s.Stats().Segments < 6 {
+			var b Batch
+			for range 50 {
+				b.Add(q, 0, []byte("message number 0"))
+			}
+			if _, err := s.Append(&b); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for asked := 0; ; asked++ {
+		got, err := q.Backlog(7 * size)
+		if err != nil || got.Messages*size != got.Bytes {
+			t.Fatalf("%+v, %v: %d messages have %d bytes", got, err, got.Messages, got.Messages*size)
+		}
+		select {
+		case err := <-done:
+			if err != nil || asked == 0 {
+				t.Fatalf("asked %d times, %v", asked, err)
+			}
+			return
+		default:
+		}
 	}
 }

@@ -86,7 +86,7 @@ func newRoot(a *app) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.broker, "broker", "b", broker, "the broker's `HOST:PORT`, or a cluster's zk://HOST:PORT; also the environment's "+brokerEnv)
 	flags.StringVar(&a.zk, "zk", "", "the cluster of this ZooKeeper, `HOST:PORT`[,HOST:PORT...][/chroot][?root=/meta]")
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION` and exit 124; by default 10s for a question, none for put, get and bench")
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION` and exit 124; by default 10s for a question, none for what may take long")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours; also the environment's NO_COLOR")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no words on standard error but errors")
 
