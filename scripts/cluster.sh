@@ -40,8 +40,10 @@ dir=$(cd "$dir" && pwd)
 set -m
 zookeeper=
 brokers=("" "")
+pause=
 stop() {
 	trap '' INT TERM
+	[ -z "$pause" ] || kill "$pause" 2>/dev/null || true
 	for pid in "${brokers[@]}"; do [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null || true; done
 	for pid in "${brokers[@]}"; do [ -z "$pid" ] || wait "$pid" 2>/dev/null || true; done
 	[ -z "$zookeeper" ] || kill -TERM "$zookeeper" 2>/dev/null || true
@@ -131,7 +133,9 @@ while :; do
 		brokers[id]=
 		echo "broker $id has ended; it is started again in 5 seconds (its log: $dir/broker$id.log)"
 		sleep 5 &
-		wait $! # Ctrl-C ends it
+		pause=$!
+		wait "$pause" # which Ctrl-C ends
+		pause=
 		start "$id"
 		echo "broker $id is started again (pid ${brokers[id]})"
 	done
