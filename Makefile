@@ -12,6 +12,11 @@ BENCHCOUNT ?= 1
 KILLS      ?= 200
 MEGABYTES  ?= 200
 
+# Where `make cluster` keeps its data, and its ports.
+DIR        ?= metaq-cluster
+PORT       ?= 8123
+ZK_PORT    ?= 2181
+
 # Packages of `make chaos`; empty: all.
 CHAOS      ?=
 
@@ -27,7 +32,7 @@ OUT        ?=
 DOC        ?= docs/performance.md
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs clean
+.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +42,9 @@ build: ## one static binary at bin/metaq
 
 run: build ## start a broker in the foreground, on the defaults
 	./bin/metaq serve
+
+cluster: build ## a ZooKeeper and two brokers on loopback, data below metaq-cluster; DIR, PORT, ZK_PORT choose others
+	@PORT='$(PORT)' ZK_PORT='$(ZK_PORT)' ./scripts/cluster.sh $(DIR)
 
 test: check ## format, vet, lint and all tests
 	./scripts/test-setup.sh

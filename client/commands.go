@@ -133,6 +133,30 @@ func (c *Conn) Seek(ctx context.Context, topic protocol.Topic, partition int32, 
 	})
 }
 
+// Lag is what a reader has before it.
+type Lag struct {
+	Messages int64
+	Bytes    int64
+	Age      time.Duration // how long ago the first of the messages was stored; 0 if there is none
+}
+
+// Lag asks what lies between an offset and the end of a partition.
+func (c *Conn) Lag(ctx context.Context, topic protocol.Topic, partition int32, offset int64) (Lag, error) {
+	b, err := c.call(ctx, func(dst []byte, opaque int32) []byte {
+		return protocol.AppendLag(dst, topic, partition, offset, opaque)
+	})
+	if err != nil {
+		return Lag{}, err
+	}
+	var lag Lag
+	var millis int64
+	if _, err := fmt.Sscan(string(b), &lag.Messages, &lag.Bytes, &millis); err != nil {
+		return Lag{}, fmt.Errorf("%w: %q is no lag", protocol.ErrResponse, b)
+	}
+	lag.Age = time.Duration(millis) * time.Millisecond
+	return lag, nil
+}
+
 // Committed is where a group goes on in a partition; a StatusError of 404 if it never committed.
 func (c *Conn) Committed(ctx context.Context, topic protocol.Topic, group protocol.Group, partition int32) (int64, error) {
 	return c.callOffset(ctx, func(dst []byte, opaque int32) []byte {

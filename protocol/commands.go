@@ -43,6 +43,11 @@ func (ln *line) parse(req *Request) {
 			req.Opaque = ln.takeOpaque(4)
 			req.Topic, req.Partition, req.Offset = ln.topic(1), ln.int32(2, "partition"), ln.int64(3, "unixMillis")
 		}
+	case VerbLag:
+		if ln.expect(4) {
+			req.Opaque = ln.takeOpaque(4)
+			req.Topic, req.Partition, req.Offset = ln.topic(1), ln.int32(2, "partition"), ln.number(3, "offset", 0, math.MaxInt64)
+		}
 	case VerbRoute:
 		if ln.expect(2) {
 			req.Opaque = ln.takeOpaque(2)

@@ -38,6 +38,7 @@ func TestParse_Commands(t *testing.T) {
 		{"transaction null s1 RECOVER u 6\r\n", "transaction key=null session=s1 type=RECOVER timeout=0 qualifier=u opaque=6"},
 		{"commit t g 0 100 7\r\n", "commit topic=t group=g p=0 o=100 opaque=7"},
 		{"committed t g 0 7\r\n", "committed topic=t group=g p=0 o=0 opaque=7"},
+		{"lag t 0 25 7\r\n", "lag topic=t group= p=0 o=25 opaque=7"},
 		{"seek t 0 1700000000000 7\r\n", "seek topic=t group= p=0 o=1700000000000 opaque=7"},
 		{"topics\n", "topics opaque=2147483647"},
 		{"route t 3\r\n", "route topic=t group= p=0 o=0 opaque=3"},

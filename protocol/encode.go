@@ -98,6 +98,11 @@ func AppendSeek(dst []byte, topic Topic, partition int32, unixMillis int64, opaq
 	return appendEnd(appendWord(appendWord(appendTopic(dst, "seek ", topic), int64(partition)), unixMillis), opaque)
 }
 
+// AppendLag appends the question for what lies between an offset and the end.
+func AppendLag(dst []byte, topic Topic, partition int32, offset int64, opaque int32) []byte {
+	return appendEnd(appendWord(appendWord(appendTopic(dst, "lag ", topic), int64(partition)), offset), opaque)
+}
+
 // AppendRoute appends the question for the brokers of a topic's partitions.
 func AppendRoute(dst []byte, topic Topic, opaque int32) []byte {
 	return appendEnd(appendTopic(dst, "route ", topic), opaque)

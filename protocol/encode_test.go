@@ -33,6 +33,7 @@ func TestAppend_Requests(t *testing.T) {
 		{AppendOffset(nil, topic, "g", 0, math.MaxInt64, 3), "offset t g 0 9223372036854775807 3\r\n"},
 		{AppendCommit(nil, topic, group, 0, 25, 4), "commit t g 0 25 4\r\n"},
 		{AppendCommitted(nil, topic, group, 0, 5), "committed t g 0 5\r\n"},
+		{AppendLag(nil, topic, 0, 25, 6), "lag t 0 25 6\r\n"},
 		{AppendSeek(nil, topic, 0, 1700000000000, 6), "seek t 0 1700000000000 6\r\n"},
 		{AppendRoute(nil, topic, 7), "route t 7\r\n"},
 		{AppendTopics(nil, 8), "topics 8\r\n"},

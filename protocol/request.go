@@ -195,6 +195,7 @@ var usages = [...]string{
 	VerbCommit:      "commit topic group partition offset [opaque]",
 	VerbCommitted:   "committed topic group partition [opaque]",
 	VerbSeek:        "seek topic partition unixMillis [opaque]",
+	VerbLag:         "lag topic partition offset [opaque]",
 	VerbTopics:      "topics [opaque]",
 	VerbRoute:       "route topic [opaque]",
 	VerbHelp:        "help [verb [opaque]]",

@@ -93,6 +93,7 @@ func TestParse_Errors(t *testing.T) {
 		{"sync t 0 5 0\r\nhello", -1, NoOpaque, false, "words"},
 		{"route t 1 2\r\n", -1, 2, false, "words"},
 		{"seek t 0 x 3\r\n", -1, 3, false, "unixMillis"},
+		{"lag t 0 -1 3\r\n", -1, 3, false, "offset"},
 		{"version " + strings.Repeat("1", 5000) + "\r\n", -1, NoOpaque, true, "4096"},
 		{"version " + strings.Repeat("1", 5000), -1, NoOpaque, true, "4096"},
 	} {
@@ -179,7 +180,7 @@ func TestParse_DoesNotAllocate(t *testing.T) {
 	var r Request
 	for _, in := range []string{
 		"put t 0 5 0 907060870 12\r\nhello", "put t 0 5 0 907060870 12\r\nhel", "put t 0 5 0 1", "get t g 0 25 4096 2\r\n", "get t g 0 25 4096 200 2\r\n", "offset t g 0 0 1\r\n", "version 1\r\n", "stats topics 1\r\n", "\r\n",
-		"commit t g 0 100 7\r\n", "committed t g 0 7\r\n", "seek t 0 17000 7\r\n",
+		"commit t g 0 100 7\r\n", "committed t g 0 7\r\n", "seek t 0 17000 7\r\n", "lag t 0 25 7\r\n",
 	} {
 		b := []byte(in)
 		if n := testing.AllocsPerRun(100, func() { limits.Parse(b, &r) }); n != 0 {

@@ -17,6 +17,7 @@ const (
 	VerbCommit
 	VerbCommitted
 	VerbSeek
+	VerbLag
 	VerbTopics
 	VerbRoute
 	VerbHelp
@@ -24,7 +25,7 @@ const (
 	VerbOpen
 )
 
-var verbNames = [...]string{"", "put", "get", "offset", "stats", "version", "quit", "sync", "transaction", "commit", "committed", "seek", "topics", "route", "help", "close", "open"}
+var verbNames = [...]string{"", "put", "get", "offset", "stats", "version", "quit", "sync", "transaction", "commit", "committed", "seek", "lag", "topics", "route", "help", "close", "open"}
 
 func (v Verb) String() string {
 	if int(v) < len(verbNames) {

@@ -43,6 +43,8 @@ func (c *conn) dispatch(l *loop, r *protocol.Request) {
 		c.committed(r)
 	case protocol.VerbSeek:
 		c.seek(l, r)
+	case protocol.VerbLag:
+		c.lag(l, r)
 	case protocol.VerbTopics:
 		c.topics(l, r)
 	case protocol.VerbRoute:

@@ -25,6 +25,7 @@ func helpTexts() []struct {
 		{protocol.VerbGet, getHelp},
 		{protocol.VerbOffset, offsetHelp},
 		{protocol.VerbSeek, seekHelp},
+		{protocol.VerbLag, lagHelp},
 		{protocol.VerbCommit, commitHelp},
 		{protocol.VerbCommitted, committedHelp},
 		{protocol.VerbTopics, topicsHelp},

@@ -152,7 +152,7 @@ func (s *Server) statsBroker(t *statsText) {
 }
 
 // features has a word for each extension, as protocol.txt lists them.
-var features = []string{"longpoll", "offsets", "seek", "topics", "route", "help"}
+var features = []string{"longpoll", "offsets", "seek", "topics", "route", "help", "lag"}
 
 func statsFeatures(t *statsText) {
 	for _, word := range features {

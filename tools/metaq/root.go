@@ -27,6 +27,8 @@ type app struct {
 	err io.Writer // words
 
 	broker  string
+	zk      string
+	cluster *clusterAddress // what --zk or --broker named; nil: one broker
 	timeout time.Duration
 	noColor bool
 	quiet   bool
@@ -40,7 +42,7 @@ const rootLong = `metaq runs the MetaQ message broker and talks to it.
 Data goes to standard output, words go to standard error.
 
 Environment:
-  METAQ_BROKER   the broker's address when --broker is not given
+  METAQ_BROKER   the broker's address, or a cluster's, when neither --broker nor --zk is given
   NO_COLOR       no colours when set to anything
 
 Exit codes:
@@ -56,6 +58,7 @@ const rootExample = `  metaq serve                          # a broker on port 8
   metaq get greetings                  # print what is stored
   metaq get greetings -f               # and wait for more
   metaq topics -o json
+  metaq lag backup --zk 127.0.0.1:2181 # what a group of a cluster has not read
   metaq bench e2e --rate 5000 --duration 30s`
 
 func newRoot(a *app) *cobra.Command {
@@ -68,7 +71,7 @@ func newRoot(a *app) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return a.checkGlobals()
+			return a.checkGlobals(cmd)
 		},
 	}
 	root.SetVersionTemplate(versionText() + "\n")
@@ -81,8 +84,9 @@ func newRoot(a *app) *cobra.Command {
 		broker = v
 	}
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.broker, "broker", "b", broker, "the broker's `HOST:PORT`; also the environment's "+brokerEnv)
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION` and exit 124; by default 10s for a question, none for put, get and bench")
+	flags.StringVarP(&a.broker, "broker", "b", broker, "the broker's `HOST:PORT`, or a cluster's zk://HOST:PORT; also the environment's "+brokerEnv)
+	flags.StringVar(&a.zk, "zk", "", "the cluster of this ZooKeeper, `HOST:PORT`[,HOST:PORT...][/chroot][?root=/meta]")
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `DURATION` and exit 124; by default 10s for a question, none for what may take long")
 	flags.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours; also the environment's NO_COLOR")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no words on standard error but errors")
 
@@ -92,6 +96,10 @@ func newRoot(a *app) *cobra.Command {
 		newTopicsCommand(a),
 		newStatsCommand(a),
 		newRouteCommand(a),
+		newGroupsCommand(a),
+		newLagCommand(a),
+		newOffsetsCommand(a),
+		newZKCommand(a),
 		newPartitionsCommand(a),
 		newBenchCommand(a),
 		newVersionCommand(a),
@@ -114,10 +122,20 @@ func (a *app) watchStart(cmd *cobra.Command) {
 	}
 }
 
-func (a *app) checkGlobals() error {
+func (a *app) checkGlobals(cmd *cobra.Command) error {
+	if err := a.checkCluster(cmd); err != nil {
+		return err
+	}
+	if a.cluster != nil {
+		return a.checkTimeout()
+	}
 	if _, _, err := net.SplitHostPort(a.broker); err != nil {
 		return usagef("--broker %q is not HOST:PORT", a.broker)
 	}
+	return a.checkTimeout()
+}
+
+func (a *app) checkTimeout() error {
 	if a.timeout < 0 {
 		return usagef("--timeout %s is negative", a.timeout)
 	}

@@ -17,6 +17,8 @@ import (
 	"errors"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/metaq/metaq/test/zookeeper"
 )
 
 // TestMain lets the scripts run this test binary as metaq.
@@ -26,6 +28,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar: command lines as a user types them, against brokers of their own.
 func TestScripts(t *testing.T) {
+	z := zookeeper.Start(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -33,6 +36,8 @@ func TestScripts(t *testing.T) {
 			// A program built with -race sleeps a second at its end unless it is told not to.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("TZ", "UTC")
+			// All scripts share a ZooKeeper. Each has its own chroot in it.
+			env.Setenv("ZK", z.Addr+"/"+filepath.Base(env.WorkDir))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -41,6 +46,9 @@ func TestScripts(t *testing.T) {
 			"await":  awaitCommand,
 			"lines":  linesCommand,
 			"signal": signalCommand,
+
+			"register": registerCommand,
+			"node":     nodeCommand,
 		},
 	})
 }

@@ -1,26 +1,35 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/metaq/metaq/zkcoord"
 )
 
 func newStatsCommand(a *app) *cobra.Command {
 	var output string
+	var id int
 	cmd := &cobra.Command{
 		Use:   "stats [ITEM]",
 		Short: "Print the broker's figures",
 		Long: `stats prints the broker's figures. 'metaq stats help' lists the items; the name of a topic is an item too.
 
 With -o raw the answer is printed as the broker sent it, with -o json as an array of objects {"name", "value"}, where
-value is what follows the name on its line.`,
+value is what follows the name on its line.
+
+With --zk all brokers of the cluster are asked, or the one that --broker-id names; the first column, or "broker", is the id then.`,
 		Example: `  metaq stats
   metaq stats help
   metaq stats topics
+  metaq stats --zk 127.0.0.1:2181 --broker-id 1
   metaq stats -o json | jq -r '.[] | select(.name == "cmd_put").value'`,
 		Args:              wantArgs(0, 1),
 		ValidArgsFunction: a.completeStats,
@@ -37,6 +46,12 @@ value is what follows the name on its line.`,
 			}
 			ctx, cancel := a.withTimeout(cmd.Context(), askTimeout)
 			defer cancel()
+			if a.cluster != nil {
+				return a.clusterStats(ctx, item, id, output)
+			}
+			if id >= 0 {
+				return usagef("--broker-id chooses a broker of a cluster: name that with --zk")
+			}
 			conn, err := a.dial(ctx)
 			if err != nil {
 				return err
@@ -49,8 +64,79 @@ value is what follows the name on its line.`,
 			return printStats(a, output, string(text))
 		},
 	}
+	cmd.Flags().IntVar(&id, "broker-id", -1, "with --zk: ask only the broker with this `ID`; -1 = all")
 	addOutputFlag(cmd, &output, "table", "raw", "json")
-	return cmd
+	return worksOnCluster(cmd)
+}
+
+// clusterStat is one line of one broker's answer to stats.
+type clusterStat struct {
+	Broker int `json:"broker"`
+	stat
+}
+
+// clusterStats asks all brokers of a cluster, or one. A broker that does not answer does not hide the figures of the others.
+func (a *app) clusterStats(ctx context.Context, item string, id int, output string) error {
+	c, err := a.openCluster(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if err := c.needMasters(); err != nil {
+		return err
+	}
+	if id >= 0 && !slices.ContainsFunc(c.masters, func(m zkcoord.BrokerInfo) bool { return m.ID == id }) {
+		return notFoundf("broker %d has no master in %s", id, c)
+	}
+	rows, failed := []clusterStat{}, error(nil)
+	for _, m := range c.masters {
+		if id >= 0 && m.ID != id {
+			continue
+		}
+		text, err := c.stats(ctx, m.ID, item)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		list, framed := parseStats(text)
+		if output == "raw" || !framed {
+			a.say("broker %d at %s:", m.ID, m.Addr)
+			if err := printStats(a, "raw", text); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, s := range list {
+			rows = append(rows, clusterStat{m.ID, s})
+		}
+	}
+	if output == "json" {
+		if err := json.NewEncoder(a.out).Encode(rows); err != nil {
+			return err
+		}
+	} else if len(rows) > 0 {
+		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "BROKER\tNAME\tVALUE")
+		for _, r := range rows {
+			fmt.Fprintf(w, "%d\t%s\t%s\n", r.Broker, r.Name, r.Value)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+func (c *cluster) stats(ctx context.Context, id int, item string) (string, error) {
+	conn, err := c.dial(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	text, err := conn.Stats(ctx, item)
+	if err != nil {
+		return "", fmt.Errorf("stats of broker %d: %w", id, err)
+	}
+	return text, nil
 }
 
 // stat is one line of an answer to stats.

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/metaq/metaq/protocol"
 )
 
 type topicRow struct {
@@ -13,6 +19,7 @@ type topicRow struct {
 	Partitions int    `json:"partitions"`
 	Messages   int64  `json:"messages"`
 	Bytes      int64  `json:"bytes"`
+	Brokers    []int  `json:"brokers,omitempty"` // of a cluster: those that have it
 }
 
 func newTopicsCommand(a *app) *cobra.Command {
@@ -20,10 +27,12 @@ func newTopicsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topics",
 		Short: "List the topics of the broker",
-		Long:  "topics lists the broker's topics with their partitions, messages and bytes. The exit code is 3 when there is none.",
+		Long: `topics lists the broker's topics with their partitions, messages and bytes; with --zk those of all brokers of the cluster, added up.
+The exit code is 3 when there is none.`,
 		Example: `  metaq topics
   metaq topics -o json
-  metaq topics -b queue1:8123`,
+  metaq topics -b queue1:8123
+  metaq topics --zk 127.0.0.1:2181`,
 		Args: wantArgs(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
@@ -31,18 +40,9 @@ func newTopicsCommand(a *app) *cobra.Command {
 			}
 			ctx, cancel := a.withTimeout(cmd.Context(), askTimeout)
 			defer cancel()
-			conn, err := a.dial(ctx)
+			rows, where, err := a.listTopics(ctx)
 			if err != nil {
 				return err
-			}
-			defer conn.Close()
-			topics, err := conn.Topics(ctx)
-			if err != nil {
-				return fmt.Errorf("topics of %s: %w", a.broker, err)
-			}
-			rows := make([]topicRow, 0, len(topics))
-			for _, t := range topics {
-				rows = append(rows, topicRow{string(t.Name), t.Partitions, t.Messages, t.Bytes})
 			}
 			if output == "json" {
 				if err := json.NewEncoder(a.out).Encode(rows); err != nil {
@@ -50,20 +50,78 @@ func newTopicsCommand(a *app) *cobra.Command {
 				}
 			} else if len(rows) > 0 {
 				w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "TOPIC\tPARTITIONS\tMESSAGES\tBYTES")
+				fmt.Fprintln(w, "TOPIC\tPARTITIONS\tMESSAGES\tBYTES"+brokersColumn(a, "BROKERS"))
 				for _, r := range rows {
-					fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", r.Topic, r.Partitions, r.Messages, r.Bytes)
+					fmt.Fprintf(w, "%s\t%d\t%d\t%d%s\n", r.Topic, r.Partitions, r.Messages, r.Bytes, brokersColumn(a, strings.Trim(fmt.Sprint(r.Brokers), "[]")))
 				}
 				if err := w.Flush(); err != nil {
 					return err
 				}
 			}
 			if len(rows) == 0 {
-				return notFoundf("no topics on %s", a.broker)
+				return notFoundf("no topics on %s", where)
 			}
 			return nil
 		},
 	}
 	addOutputFlag(cmd, &output, "table", "json")
-	return cmd
+	return worksOnCluster(cmd)
+}
+
+func brokersColumn(a *app, text string) string {
+	if a.cluster == nil {
+		return ""
+	}
+	return "\t" + text
+}
+
+// listTopics asks the broker, or all brokers of the cluster. where names whom it has asked.
+func (a *app) listTopics(ctx context.Context) (rows []topicRow, where string, err error) {
+	rows = []topicRow{}
+	if a.cluster == nil {
+		conn, err := a.dial(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		defer conn.Close()
+		topics, err := conn.Topics(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("topics of %s: %w", a.broker, err)
+		}
+		for _, t := range topics {
+			rows = append(rows, topicRow{string(t.Name), t.Partitions, t.Messages, t.Bytes, nil})
+		}
+		return rows, a.broker, nil
+	}
+	c, err := a.openCluster(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer c.close()
+	if err := c.needMasters(); err != nil {
+		return nil, "", err
+	}
+	sum := map[protocol.Topic]*topicRow{}
+	for _, m := range c.masters {
+		conn, err := c.dial(ctx, m.ID)
+		if err != nil {
+			return nil, "", err
+		}
+		topics, err := conn.Topics(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("topics of broker %d at %s: %w", m.ID, m.Addr, err)
+		}
+		for _, t := range topics {
+			row := sum[t.Name]
+			if row == nil {
+				row = &topicRow{Topic: string(t.Name)}
+				sum[t.Name] = row
+			}
+			row.Partitions, row.Messages, row.Bytes, row.Brokers = row.Partitions+t.Partitions, row.Messages+t.Messages, row.Bytes+t.Bytes, append(row.Brokers, m.ID)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(sum)) {
+		rows = append(rows, *sum[name])
+	}
+	return rows, c.String(), nil
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
+)
+
+// lagRow is what a group has not read of a partition.
+type lagRow struct {
+	Topic     string  `json:"topic"`
+	Partition string  `json:"partition"`
+	Owner     string  `json:"owner,omitempty"`
+	Offset    *int64  `json:"offset"` // null: it has none, and would begin with the first message
+	End       int64   `json:"end"`
+	Messages  int64   `json:"messages"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	Note      string  `json:"note,omitempty"`
+}
+
+// lagTotal adds up messages and bytes; its seconds are those of the partition that is furthest behind.
+type lagTotal struct {
+	Messages int64   `json:"messages"`
+	Bytes    int64   `json:"bytes"`
+	Seconds  float64 `json:"seconds"`
+}
+
+type lagReport struct {
+	Group      string   `json:"group"`
+	Partitions []lagRow `json:"partitions"`
+	Total      lagTotal `json:"total"`
+}
+
+func newLagCommand(a *app) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "lag GROUP",
+		Short: "Print what a group has not read yet",
+		Long: `lag prints, for each partition of the topics of a group, how many messages and bytes lie behind its offset, and how many seconds ago the first of
+them was stored; then the sum, with the largest time. The brokers count, and the numbers are exact for the moment of the answer.
+
+An offset is where the group has committed. A consumer that runs is further on by what it has read since its last commit. A partition that
+the group has no offset of counts from its first message, and shows a dash.
+
+The exit code is 3 when there is no such group.`,
+		Example: `  metaq lag backup
+  metaq lag backup --zk 127.0.0.1:2181
+  metaq lag backup --zk 127.0.0.1:2181 -o json | jq .total.messages`,
+		Args: wantArgs(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output, "table", "json"); err != nil {
+				return err
+			}
+			g, err := parseGroupArg(args[0])
+			if err != nil {
+				return err
+			}
+			ctx, cancel := a.withTimeout(cmd.Context(), 0)
+			defer cancel()
+			from, err := a.openGroups(ctx)
+			if err != nil {
+				return err
+			}
+			defer from.close()
+			v, err := from.view(ctx, g)
+			if err != nil {
+				return err
+			}
+			report, err := a.lag(ctx, from, v)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(a.out).Encode(report)
+			}
+			return printLag(a, report)
+		},
+	}
+	addOutputFlag(cmd, &output, "table", "json")
+	return worksOnCluster(cmd)
+}
+
+// lag asks the brokers how far a group is behind.
+func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView) (*lagReport, error) {
+	list, err := wanted(ctx, from, v, "")
+	if err != nil {
+		return nil, err
+	}
+	step, done := a.steps(len(list), "partitions")
+	report := &lagReport{Group: string(v.Group), Partitions: []lagRow{}}
+	for _, p := range list {
+		conn, err := from.dial(ctx, p.Partition)
+		if err != nil {
+			return nil, err
+		}
+		row := lagRow{Topic: string(p.Topic), Partition: from.name(p.Partition), Owner: v.Owner(p)}
+		offset := int64(0)
+		if o, ok := v.Offset(p); ok && o.Odd != "" {
+			row.Note = "the offset is " + o.Odd
+		} else if ok {
+			offset = o.Offset.Offset
+			row.Offset = &offset
+		}
+		if row.End, err = partitionEnd(ctx, conn, p); err != nil {
+			return nil, err
+		}
+		lag, err := conn.Lag(ctx, p.Topic, p.Partition.Number, offset)
+		if err != nil && !isBrokerNotFound(err) { // a partition without messages
+			return nil, fmt.Errorf("lag of %s: %w", p, err)
+		}
+		if offset > row.End {
+			row.Note = "the offset is beyond the end"
+		}
+		if lag.Bytes > 0 {
+			row.End = max(row.End, offset+lag.Bytes) // messages came meanwhile
+		}
+		row.Messages, row.Bytes, row.Seconds = lag.Messages, lag.Bytes, lag.Age.Seconds()
+		report.Partitions = append(report.Partitions, row)
+		report.Total.Messages += row.Messages
+		report.Total.Bytes += row.Bytes
+		report.Total.Seconds = max(report.Total.Seconds, row.Seconds)
+		step()
+	}
+	done()
+	return report, nil
+}
+
+// partitionEnd is where the next message of a partition goes.
+func partitionEnd(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition) (int64, error) {
+	_, err := conn.Get(ctx, p.Topic, toolGroup, p.Partition.Number, math.MaxInt64, protocol.RecordHeader, -1)
+	var moved *client.MovedError
+	switch {
+	case errors.As(err, &moved):
+		return moved.Offset, nil
+	case isBrokerNotFound(err):
+		return 0, nil // nothing was ever put there
+	case err == nil:
+		return 0, fmt.Errorf("end of %s: the broker has a message there", p)
+	}
+	return 0, fmt.Errorf("end of %s: %w", p, err)
+}
+
+func printLag(a *app, report *lagReport) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TOPIC\tPARTITION\tOWNER\tOFFSET\tEND\tMESSAGES\tBYTES\tSECONDS")
+	for _, r := range report.Partitions {
+		offset := "-"
+		if r.Offset != nil {
+			offset = fmt.Sprint(*r.Offset)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.3f\n", r.Topic, r.Partition, dash(r.Owner), offset, r.End, r.Messages, r.Bytes, r.Seconds)
+	}
+	t := report.Total
+	fmt.Fprintf(w, "total\t\t\t\t\t%d\t%d\t%.3f\n", t.Messages, t.Bytes, t.Seconds)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, r := range report.Partitions {
+		if r.Note != "" {
+			a.say("%s %s: %s ('metaq offsets set' puts it right)", r.Topic, r.Partition, r.Note)
+		}
+	}
+	return nil
+}
