@@ -26,6 +26,12 @@ func noRoom(t *testing.T, r Rules) (s *Store, fsys *vfs.Mem, q *Queue, taken int
 				}
 				break
 			}
+			// The reserve is made for a segment or two without an index, not for dozens of small ones that were filled within a millisecond.
+			waitFor(t, "full segments to be sealed", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.toSeal) <= 1 || s.diskFull.Load() != nil
+			})
 		}
 		return n
 	}

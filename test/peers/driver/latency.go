@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,6 +153,10 @@ func (m *matrix) drainOnce(ctx context.Context, t *target) (int64, error) {
 		"--conns", "1", "--count", strconv.FormatInt(m.catchUp/1024, 10), "--prepare=false")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("catch-up reader: %w: %s", err, bytes.TrimSpace(exit.Stderr))
+	}
 	var g figures
 	if jsonErr := json.Unmarshal(out, &g); jsonErr != nil {
 		return 0, errors.Join(err, jsonErr)
