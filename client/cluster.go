@@ -4,21 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync"
 
 	"github.com/metaq/metaq/zkcoord"
 )
 
-// clusterScheme begins the address of a cluster; anything else is host:port of a broker that stands alone.
-const clusterScheme = "zk://"
-
 // A cluster is where a producer or a consumer finds its brokers: all that register in a ZooKeeper, or one that stands alone. It keeps one connection
 // to each broker, for everything that its owner does there.
 type cluster struct {
 	alone     string // host:port of the only broker; "" if there is a directory
 	session   *zkcoord.Session
+	layout    zkcoord.Layout
 	directory *zkcoord.Directory
 
 	mu     sync.Mutex
@@ -26,46 +23,24 @@ type cluster struct {
 	closed bool
 }
 
-// openCluster takes the address of a broker, host:port, or of a cluster, zk://host:2181,host:2181[/chroot][?root=/meta]. It connects to nothing yet;
-// an error is about the address.
+// openCluster takes the address of a broker, host:port, or of a cluster, see zkcoord.ParseClusterAddress. It connects to nothing yet; an error is about
+// the address.
 func openCluster(addr string, log *slog.Logger) (*cluster, error) {
 	c := &cluster{conns: map[string]*Conn{}}
-	connect, root, isCluster, err := parseCluster(addr)
-	if err != nil {
-		return nil, err
-	}
-	if !isCluster {
+	if !strings.HasPrefix(addr, zkcoord.ClusterScheme) {
 		c.alone = addr
 		return c, nil
 	}
-	if c.session, err = zkcoord.Connect(zkcoord.Config{Connect: connect, Log: log}); err != nil {
+	at, err := zkcoord.ParseClusterAddress(addr)
+	if err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
 	}
-	c.directory = zkcoord.NewDirectory(c.session, root)
+	if c.session, err = zkcoord.Connect(zkcoord.Config{Connect: at.Connect, Log: log}); err != nil {
+		return nil, fmt.Errorf("metaq: %w", err)
+	}
+	c.layout = at.Root
+	c.directory = zkcoord.NewDirectory(c.session, at.Root)
 	return c, nil
-}
-
-// parseCluster reads the address of a cluster.
-func parseCluster(addr string) (connect string, root zkcoord.Layout, isCluster bool, err error) {
-	rest, isCluster := strings.CutPrefix(addr, clusterScheme)
-	if !isCluster {
-		return "", "", false, nil
-	}
-	connect, query, _ := strings.Cut(rest, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return "", "", true, fmt.Errorf("metaq: address %q: %w", addr, err)
-	}
-	root = zkcoord.DefaultRoot
-	for name := range values {
-		if name != "root" {
-			return "", "", true, fmt.Errorf("metaq: address %q: there is no parameter %q; want %shost:2181,host:2181[/chroot][?root=/meta]", addr, name, clusterScheme)
-		}
-		if root, err = zkcoord.ParseRoot(values.Get(name)); err != nil {
-			return "", "", true, fmt.Errorf("metaq: address %q: %w", addr, err)
-		}
-	}
-	return connect, root, true, nil
 }
 
 // conn is the connection to a broker, made anew if there is none that works.

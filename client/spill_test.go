@@ -132,24 +132,3 @@ func TestSpill_DamageIsNamed(t *testing.T) {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
-
-func TestParseCluster(t *testing.T) {
-	for _, c := range []struct{ addr, connect, root, wrong string }{
-		{"zk://a:2181,b:2182", "a:2181,b:2182", "/meta", ""}, {"zk://a/x?root=/y/", "a/x", "/y", ""}, {"zk://a?root=", "a", "", ""},
-		{"zk://a?rot=/y", "", "", "no parameter"}, {"zk://a?root=y", "", "", "begins with a slash"}, {"zk://a?%", "", "", "invalid URL escape"},
-	} {
-		connect, root, isCluster, err := parseCluster(c.addr)
-		if c.wrong != "" {
-			if err == nil || !strings.Contains(err.Error(), c.wrong) {
-				t.Errorf("%s: %v, want %s", c.addr, err, c.wrong)
-			}
-			continue
-		}
-		if err != nil || !isCluster || connect != c.connect || string(root) != c.root {
-			t.Errorf("%s: %q %q %v %v", c.addr, connect, root, isCluster, err)
-		}
-	}
-	if _, _, isCluster, err := parseCluster("127.0.0.1:8123"); isCluster || err != nil {
-		t.Errorf("a broker that stands alone: %v, %v", isCluster, err)
-	}
-}

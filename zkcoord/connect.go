@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -49,6 +50,37 @@ func withPort(host string) (string, error) {
 		return "", fmt.Errorf("%q is no host:port", host)
 	}
 	return net.JoinHostPort(name, port), nil
+}
+
+// ClusterScheme begins the address of a cluster, where that of a broker alone is host:port.
+const ClusterScheme = "zk://"
+
+// A ClusterAddress says where a cluster is.
+type ClusterAddress struct {
+	Connect string // see ParseConnect
+	Root    Layout
+}
+
+// ParseClusterAddress reads "[zk://]host[:port],host[:port]...[/chroot][?root=/meta]". Without a root it is DefaultRoot.
+func ParseClusterAddress(s string) (ClusterAddress, error) {
+	connect, query, _ := strings.Cut(strings.TrimPrefix(s, ClusterScheme), "?")
+	if _, _, err := ParseConnect(connect); err != nil {
+		return ClusterAddress{}, err
+	}
+	a := ClusterAddress{connect, DefaultRoot}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return ClusterAddress{}, fmt.Errorf("zookeeper %q: %w", s, err)
+	}
+	for name := range values {
+		if name != "root" {
+			return ClusterAddress{}, fmt.Errorf("zookeeper %q: there is no parameter %q; only ?root=/PATH may follow the address", s, name)
+		}
+		if a.Root, err = ParseRoot(values.Get(name)); err != nil {
+			return ClusterAddress{}, err
+		}
+	}
+	return a, nil
 }
 
 // ParseRoot reads the root of the tree, zk.zkRoot.

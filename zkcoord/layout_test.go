@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/metaq/metaq/protocol"
@@ -154,6 +155,32 @@ func partitions(names ...string) []Partition {
 		list = append(list, p)
 	}
 	return list
+}
+
+func TestParseClusterAddress(t *testing.T) {
+	for _, c := range []struct {
+		in, connect string
+		root        Layout
+	}{
+		{"127.0.0.1:2181", "127.0.0.1:2181", "/meta"},
+		{"zk://a:1,b:2", "a:1,b:2", "/meta"},
+		{"zk://a:1,[::1]:2/app/one?root=/other", "a:1,[::1]:2/app/one", "/other"},
+		{"a?root=/", "a", ""},
+		{"zk://a/x?root=/y/", "a/x", "/y"},
+	} {
+		got, err := ParseClusterAddress(c.in)
+		if want := (ClusterAddress{c.connect, c.root}); err != nil || got != want {
+			t.Errorf("%q: %+v, %v, want %+v", c.in, got, err, want)
+		}
+	}
+	for in, says := range map[string]string{
+		"": "there is no server", "zk://": "there is no server", "zk://a:x": "no host:port", "a:1//b": "a path has no part",
+		"a:1?rot=/meta": "only ?root=", "a:1?%": "invalid URL escape", "a:1?root=meta": "a path begins with a slash",
+	} {
+		if got, err := ParseClusterAddress(in); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %+v, %v, want %q in the error", in, got, err, says)
+		}
+	}
 }
 
 // What the original's consumers were seen to take.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/test/process"
 	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
@@ -33,7 +34,7 @@ type cluster struct {
 
 // node is a broker of the cluster.
 type node struct {
-	*registered
+	*process.Broker
 	id int
 }
 
@@ -48,7 +49,7 @@ func startCluster(t *testing.T, topics []string) *cluster {
 	t.Cleanup(s.Close)
 	c.session = s
 	for id := range brokerCount {
-		c.brokers = append(c.brokers, &node{c.start(t, id), id})
+		c.brokers = append(c.brokers, &node{process.Start(t, process.Options{Config: c.config(id)}), id})
 	}
 	return c
 }

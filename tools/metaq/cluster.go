@@ -12,34 +12,6 @@ import (
 	"github.com/metaq/metaq/zkcoord"
 )
 
-// clusterScheme begins the address of a cluster, where that of a broker is host:port.
-const clusterScheme = "zk://"
-
-// clusterAddress is what --zk names, and --broker behind its scheme: host:port[,host:port...][/chroot][?root=/meta].
-type clusterAddress struct {
-	connect string // for zkcoord.Config
-	layout  zkcoord.Layout
-}
-
-func parseClusterAddress(s string) (clusterAddress, error) {
-	connect, query, hasQuery := strings.Cut(strings.TrimPrefix(s, clusterScheme), "?")
-	if _, _, err := zkcoord.ParseConnect(connect); err != nil {
-		return clusterAddress{}, err
-	}
-	c := clusterAddress{connect, zkcoord.DefaultRoot}
-	if hasQuery {
-		root, ok := strings.CutPrefix(query, "root=")
-		if !ok {
-			return clusterAddress{}, fmt.Errorf("zookeeper %q: only ?root=/PATH may follow the address", s)
-		}
-		var err error
-		if c.layout, err = zkcoord.ParseRoot(root); err != nil {
-			return clusterAddress{}, err
-		}
-	}
-	return c, nil
-}
-
 // forCluster is the annotation of the commands that work on a cluster.
 const forCluster = "cluster"
 
@@ -55,12 +27,12 @@ func (a *app) checkCluster(cmd *cobra.Command) error {
 	switch {
 	case a.zk != "" && cmd.Flags().Changed("broker"):
 		return usagef("--zk names a cluster and --broker one broker: give one of them")
-	case a.zk == "" && strings.HasPrefix(a.broker, clusterScheme):
+	case a.zk == "" && strings.HasPrefix(a.broker, zkcoord.ClusterScheme):
 		address, flag = a.broker, "--broker"
 	case a.zk == "":
 		return nil
 	}
-	c, err := parseClusterAddress(address)
+	c, err := zkcoord.ParseClusterAddress(address)
 	if err != nil {
 		return usagef("%s: %w", flag, err)
 	}
@@ -73,7 +45,7 @@ func (a *app) checkCluster(cmd *cobra.Command) error {
 
 // cluster is a connection to ZooKeeper and to the brokers that were asked something.
 type cluster struct {
-	address   clusterAddress
+	address   zkcoord.ClusterAddress
 	session   *zkcoord.Session
 	layout    zkcoord.Layout
 	directory *zkcoord.Directory
@@ -83,11 +55,11 @@ type cluster struct {
 
 // openCluster connects to the ZooKeeper that was named and looks who is registered there.
 func (a *app) openCluster(ctx context.Context) (*cluster, error) {
-	s, err := zkcoord.Connect(zkcoord.Config{Connect: a.cluster.connect})
+	s, err := zkcoord.Connect(zkcoord.Config{Connect: a.cluster.Connect})
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{address: *a.cluster, session: s, layout: a.cluster.layout, directory: zkcoord.NewDirectory(s, a.cluster.layout), conns: map[int]*client.Conn{}}
+	c := &cluster{address: *a.cluster, session: s, layout: a.cluster.Root, directory: zkcoord.NewDirectory(s, a.cluster.Root), conns: map[int]*client.Conn{}}
 	awaitCtx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if err := s.Await(awaitCtx); err != nil {
@@ -110,7 +82,7 @@ func (c *cluster) close() {
 
 // String names the cluster in sentences.
 func (c *cluster) String() string {
-	return fmt.Sprintf("the cluster of ZooKeeper %s below %s", c.address.connect, c.root())
+	return fmt.Sprintf("the cluster of ZooKeeper %s below %s", c.address.Connect, c.root())
 }
 
 func (c *cluster) root() string {
@@ -123,7 +95,7 @@ func (c *cluster) root() string {
 // needMasters says what is wrong when no broker is registered.
 func (c *cluster) needMasters() error {
 	if len(c.masters) == 0 {
-		return notFoundf("no broker is registered in %s; look at 'metaq zk show --zk %s'", c, c.address.connect)
+		return notFoundf("no broker is registered in %s; look at 'metaq zk show --zk %s'", c, c.address.Connect)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/metaq/metaq/zkcoord"
 )
 
 const (
@@ -28,7 +30,7 @@ type app struct {
 
 	broker  string
 	zk      string
-	cluster *clusterAddress // what --zk or --broker named; nil: one broker
+	cluster *zkcoord.ClusterAddress // what --zk or --broker named; nil: one broker
 	timeout time.Duration
 	noColor bool
 	quiet   bool

@@ -89,9 +89,9 @@ The exit code is 3 when there is no such node.`,
 			done()
 			if errors.Is(err, zkcoord.ErrNoNode) {
 				if from == "" {
-					return notFoundf("there is nothing below %s in ZooKeeper %s: no broker has registered there (another root is ?root=/PATH behind the address)", c.root(), c.address.connect)
+					return notFoundf("there is nothing below %s in ZooKeeper %s: no broker has registered there (another root is ?root=/PATH behind the address)", c.root(), c.address.Connect)
 				}
-				return notFoundf("there is no node %s in ZooKeeper %s", from, c.address.connect)
+				return notFoundf("there is no node %s in ZooKeeper %s", from, c.address.Connect)
 			}
 			if err != nil {
 				return err
