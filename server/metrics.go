@@ -66,6 +66,7 @@ var (
 	descArchiveBad   = desc("archive_damaged_total", "Damaged places that an archive went around.")
 	descRewritten    = desc("rewritten_segments_total", "Segments of the log that were put into the order of their partitions.")
 	descRewriteBytes = desc("rewritten_bytes_total", "Bytes written for that.")
+	descRewriteTodo  = desc("rewrite_pending_segments", "Segments of the log that are to be looked at for that.")
 	descRewriteTime  = desc("rewrite_seconds_total", "Time spent on that, without what was waited to be slow enough.")
 	descReload       = desc("config_reload_success", "1 if the last reload of the configuration was taken, 0 if the file had a mistake.")
 	descReloadTime   = desc("config_reload_success_timestamp_seconds", "When a configuration was last taken, that of the start included.")
@@ -216,6 +217,7 @@ func (k collector) collectStore(out chan<- prometheus.Metric) {
 	out <- counter(descArchiveBad, st.ArchivedDamaged)
 	out <- counter(descRewritten, st.Rewritten)
 	out <- counter(descRewriteBytes, st.RewrittenBytes)
+	out <- gauge(descRewriteTodo, float64(st.RewritePending))
 	out <- prometheus.MustNewConstMetric(descRewriteTime, prometheus.CounterValue, st.RewriteTime.Seconds())
 	out <- gauge(descPoisoned, truth(st.Failed != nil))
 }

@@ -73,6 +73,7 @@ func (s *Server) statsStore(t *statsText) {
 	t.int("archive_damaged_total", st.ArchivedDamaged)
 	t.int("rewritten_segments", st.Rewritten)
 	t.int("rewritten_bytes", st.RewrittenBytes)
+	t.int("rewrite_pending_segments", int64(st.RewritePending))
 	t.int("rewrite_ms", int64(st.RewriteTime/time.Millisecond))
 	t.int("recovery_ms", int64(st.Recovery/time.Millisecond))
 	t.int("disk_used_percent", int64(st.DiskUsed))

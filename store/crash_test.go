@@ -179,8 +179,8 @@ func program(t *testing.T, s *Store, rng *rand.Rand, h *history, body *int, rule
 	case 11:
 		if g := s.nextRewrite(); g != nil {
 			err := s.rewriteSegment(g, func(int64) bool { return true })
-			g.judged = err == nil || errors.Is(err, errNotWorth)
-			if !g.judged {
+			g.judged.Store(err == nil || errors.Is(err, errNotWorth))
+			if !g.judged.Load() {
 				t.Errorf("rewrite %s: %v", g.name, err)
 			}
 		}

@@ -307,6 +307,8 @@ func openIndex(fsys vfs.FS, name string, base int64, with salt) (*sealedIndex, e
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", name, err)
 	}
+	// What checkUncut looks at, too: a fault there would read megabytes around it.
+	m.Prefetch(size-entrySize, entrySize)
 	m.Advise(0, firstRead)
 	if dirEnd := indexHeader + int64(le.Uint32(m.Bytes()[16:]))*indexDirRecord; dirEnd > firstRead {
 		m.Advise(firstRead, min(dirEnd, size)-firstRead)

@@ -202,7 +202,7 @@ func runBeside(t *testing.T, seed uint64) {
 			case !errors.Is(err, errNotWorth) && !errors.Is(err, errRemoved):
 				t.Errorf("rewrite %s: %v", g.name, err)
 			}
-			g.judged = true
+			g.judged.Store(true)
 		}
 	}
 	close(stop)

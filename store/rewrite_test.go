@@ -67,7 +67,7 @@ func (m *mixed) fill(t testing.TB, rng *rand.Rand, segments int) {
 func rewriteAll(t testing.TB, s *Store) (n int) {
 	t.Helper()
 	for g := s.nextRewrite(); g != nil; g = s.nextRewrite() {
-		g.judged = true
+		g.judged.Store(true)
 		switch err := s.rewriteSegment(g, func(int64) bool { return true }); {
 		case err == nil:
 			n++
@@ -227,7 +227,7 @@ func TestRewrite_CrashesAtEveryCall(t *testing.T) {
 		})
 		for range 2 {
 			if g := m.store.nextRewrite(); g != nil {
-				g.judged = m.store.rewriteSegment(g, func(int64) bool { return true }) == nil
+				g.judged.Store(m.store.rewriteSegment(g, func(int64) bool { return true }) == nil)
 			}
 		}
 		m.fsys.Inject(nil)
@@ -329,7 +329,7 @@ func TestRewrite_LeavesDamageAlone(t *testing.T) {
 	if !errors.As(err, &corrupt) || corrupt.File != g.name {
 		t.Fatalf("rewriting a damaged segment: %v", err)
 	}
-	g.judged = true
+	g.judged.Store(true)
 	rewriteAll(t, s)
 	names, _ := m.fsys.List("data/log")
 	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".tmp") }) {

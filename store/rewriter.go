@@ -59,7 +59,7 @@ func (s *Store) rewriter() {
 				}
 				continue
 			}
-			g.judged = true
+			g.judged.Store(true)
 		}
 	}
 }
@@ -68,13 +68,13 @@ func (s *Store) rewriter() {
 // The newest are the most likely to be in memory still. nil: there is none, or no room for a copy of it.
 func (s *Store) nextRewrite() *segment {
 	s.mu.Lock()
-	list, bound, failed := s.segments, min(s.checkpointed, s.appended-s.options.HotBytes), s.failed
+	list, bound, failed := s.segments, s.rewriteBoundLocked(), s.failed
 	s.mu.Unlock()
 	if failed != nil || s.diskFull.Load() != nil {
 		return nil
 	}
 	for i := len(list) - 1; i >= 0; i-- {
-		if g := list[i]; !g.judged && g.limit <= bound {
+		if g := list[i]; !g.judged.Load() && g.limit <= bound {
 			if free, _, err := s.fs.Free(s.options.Dir); err != nil || free < 2*s.options.LogSegmentSize+g.limit-g.base {
 				return nil
 			}
@@ -82,6 +82,23 @@ func (s *Store) nextRewrite() *segment {
 		}
 	}
 	return nil
+}
+
+// rewriteBoundLocked is how far the log may be rewritten.
+func (s *Store) rewriteBoundLocked() int64 { return min(s.checkpointed, s.appended-s.options.HotBytes) }
+
+// rewritePendingLocked is how many segments the rewriter has to look at yet.
+func (s *Store) rewritePendingLocked() (n int) {
+	if s.options.RewriteRate == 0 {
+		return 0
+	}
+	bound := s.rewriteBoundLocked()
+	for _, g := range s.segments {
+		if g.limit <= bound && !g.judged.Load() {
+			n++
+		}
+	}
+	return n
 }
 
 // end is where the log ends.

@@ -10,7 +10,7 @@ func TestRewriter_GoesOnByItself(t *testing.T) {
 	m := newMixed(t, 31, 12)
 	m.options.RewriteRate = 1 << 30
 	m.reopen(t)
-	waitFor(t, "the rewrite of the segments", func() bool { return m.store.Stats().Rewritten >= 10 })
+	waitFor(t, "the rewrite of the segments", func() bool { st := m.store.Stats(); return st.Rewritten >= 10 && st.RewritePending == 0 })
 	m.compare(t, "rewritten in the background", m.store)
 	if st := m.store.Stats(); st.RewriteTime <= 0 || st.RewrittenBytes < 10*8<<10 {
 		t.Fatalf("%d segments, %d bytes in %s", st.Rewritten, st.RewrittenBytes, st.RewriteTime)

@@ -33,7 +33,7 @@ type segment struct {
 	sealed    bool         // it has an index file; guarded by Store.mu
 	removed   bool         // retention removes its files, or has; guarded by mappings.mu
 	used      atomic.Bool  // read since somebody looked for mappings to drop
-	judged    bool         // it is rewritten, or need not be; only for the rewriter
+	judged    atomic.Bool  // it is rewritten, or need not be
 	witness   goOn         // a queue that needs the segment as long as its minimum is below; only for retention
 	runs      *memIndex    // while there is no index; guarded by Store.mu
 	last      atomic.Int64 // log position of the last byte that is not zero; 0 if that is not known, see noteLast

@@ -166,6 +166,7 @@ type Stats struct {
 	Cleaned           int64         // messages that were removed before their time since the start, see DiskLimits
 	Rewritten         int64         // segments that were put into the order of their queues since the start
 	RewrittenBytes    int64         // written for that
+	RewritePending    int           // segments that are to be looked at for that
 	RewriteTime       time.Duration // spent on it, without what it waited to be slow enough
 	RetentionStuck    int           // queues whose old messages could not be removed at the last try; the log says why
 	BusyAnswers       int64         // waiters that were told that the disk is busy
@@ -178,7 +179,7 @@ func (s *Store) Stats() Stats {
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
 		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom, BusyAnswers: s.disk.unknown.Load(),
-		Rewritten: s.rewritten.Load(), RewrittenBytes: s.rewrittenBytes.Load(), RewriteTime: time.Duration(s.rewriteNanos.Load())}
+		Rewritten: s.rewritten.Load(), RewrittenBytes: s.rewrittenBytes.Load(), RewritePending: s.rewritePendingLocked(), RewriteTime: time.Duration(s.rewriteNanos.Load())}
 	s.mu.Unlock()
 	s.mapped.mu.Lock()
 	st.Mapped = len(s.mapped.list)

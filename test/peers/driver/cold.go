@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +86,48 @@ func dropFile(name string) (cached, size int64, err error) {
 	return cached, st.Size(), nil
 }
 
+const (
+	settleBound = 10 * time.Minute
+	settledFor  = 3 * time.Second // our broker looks each second for segments to rewrite
+)
+
+// settle waits until our broker has put its log into the order of the partitions, which it does in the background. Others do nothing of that kind.
+func (t *target) settle() error {
+	if t.kind != "ours" {
+		return nil
+	}
+	syscall.Sync()
+	began, busy := time.Now(), time.Now()
+	for time.Since(busy) < settledFor {
+		if time.Since(began) > settleBound {
+			return fmt.Errorf("%s has rewritten its log for %s and is not done", t.name, settleBound)
+		}
+		stats, err := t.statsStore()
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(stats, "\nrewrite_pending_segments 0\r") {
+			busy = time.Now()
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
+
+// statsStore asks our broker for `stats store`.
+func (t *target) statsStore() (string, error) {
+	c, err := net.Dial("tcp", t.addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "stats store\r\nquit\r\n"); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
 // w7 drains a backlog that is no longer in memory: messages of 4 or 1,000 partitions interleaved, all drained together
 // or one alone; for ours beside it a log that holds nothing but as many messages in one partition.
 func (m *matrix) w7() error {
@@ -92,17 +137,25 @@ func (m *matrix) w7() error {
 	own := m.only(func(t *target) bool { return t.kind == "ours" })
 	for _, parts := range []int{4, 1000} {
 		all, one := fmt.Sprintf("W7 %d parts all", parts), fmt.Sprintf("W7 %d parts one", parts)
-		up := o.backlogged(all, parts, m.backlog, true)
-		each := m.backlog / 1024 / int64(parts) * 9 / 10 // the producers of the backlog were not quite even
+		up := o.backlogged(all, parts, m.cold, true)
+		for _, t := range up {
+			if err := t.settle(); err != nil {
+				return err
+			}
+		}
+		each := m.cold / 1024 / int64(parts) * 9 / 10 // the producers of the backlog were not quite even
 		for r := m.warmUp; r <= m.rounds; r++ {
 			for _, t := range up {
-				m.drainCold(t, all, r, consumeCfg{Parts: parts, Consumers: 4, Count: m.backlog / 1024})
+				m.drainCold(t, all, r, consumeCfg{Parts: parts, Consumers: 4, Count: m.cold / 1024})
 				m.drainCold(t, one, r, consumeCfg{Parts: parts, Consumers: 1, Count: each, Alone: true})
 			}
 		}
 		m.stopAll()
 		cell := fmt.Sprintf("W7 %d parts own log", parts)
-		for _, t := range own.backlogged(cell, 1, m.backlog/int64(parts), false) {
+		for _, t := range own.backlogged(cell, 1, m.cold/int64(parts), false) {
+			if err := t.settle(); err != nil {
+				return err
+			}
 			for r := m.warmUp; r <= m.rounds; r++ {
 				m.drainCold(t, cell, r, consumeCfg{Parts: 1, Consumers: 1, Count: each})
 			}

@@ -33,7 +33,8 @@ type size struct {
 	warmUp         int           // the first round: 0 is a warm-up, 1 leaves that out
 	dur            time.Duration // of a timed run
 	maxBytes       int64         // a timed run ends when it has sent so much
-	backlog, crash int64         // bytes of W3, W7 and of W6
+	backlog, crash int64         // bytes of W3 and of W6
+	cold           int64         // bytes of W7
 	catchUp        int64         // bytes of the backlog beside W8
 	growth         int64         // bytes of the large run of W10
 	flat           time.Duration // of W9
@@ -46,11 +47,11 @@ type size struct {
 }
 
 var sizes = []size{
-	{mode: "smoke", rounds: 1, warmUp: 1, dur: 100 * time.Millisecond, maxBytes: 4 << 20, backlog: 4 << 20, crash: 4 << 20, catchUp: 4 << 20, growth: 10 << 20,
+	{mode: "smoke", rounds: 1, warmUp: 1, dur: 100 * time.Millisecond, maxBytes: 4 << 20, backlog: 4 << 20, crash: 4 << 20, cold: 4 << 20, catchUp: 4 << 20, growth: 10 << 20,
 		flat: 2500 * time.Millisecond, warmFor: 50 * time.Millisecond, queues: []int{1, 100}, queueLimit: 10 * time.Second, syncs: []string{"os"}, flatSyncs: []string{"os"}, flatRate: 10000},
-	{mode: "quick", rounds: 3, dur: time.Second, maxBytes: 256 << 20, backlog: 1 << 30, crash: 4 << 30, catchUp: 4 << 30, growth: 2 << 30,
+	{mode: "quick", rounds: 3, dur: time.Second, maxBytes: 256 << 20, backlog: 1 << 30, crash: 4 << 30, cold: 2 << 30, catchUp: 4 << 30, growth: 2 << 30,
 		flat: time.Minute, warmFor: 3 * time.Second, queues: []int{1, 10000, 50000}, queueLimit: 60 * time.Second, syncs: []string{"os", "fsync"}, flatSyncs: []string{"os"}},
-	{mode: "full", rounds: 5, dur: 2 * time.Second, maxBytes: 512 << 20, backlog: 2 << 30, crash: 4 << 30, catchUp: 4 << 30, growth: 8 << 30,
+	{mode: "full", rounds: 5, dur: 2 * time.Second, maxBytes: 512 << 20, backlog: 2 << 30, crash: 4 << 30, cold: 4 << 30, catchUp: 4 << 30, growth: 8 << 30,
 		flat: 5 * time.Minute, warmFor: 6 * time.Second, queues: []int{1, 100, 1000, 10000, 50000}, queueLimit: 180 * time.Second, syncs: []string{"os", "fsync"}, flatSyncs: []string{"os", "fsync"}},
 }
 

@@ -58,7 +58,7 @@ func (m *matrix) secondsOf(workload string, t *target) float64 {
 	case workload == "w6":
 		return c.fillGiB*gib(m.crash) + runs*(2*c.start+2)
 	case workload == "w7" && (ours || t.kind == "kafka" || t.kind == "metaq-java"):
-		return 2 * (c.start + 2*c.fillGiB*gib(m.backlog) + 15 + (runs+1)*(4*drain(m.backlog)+2))
+		return 2 * (c.start + 2*c.fillGiB*gib(m.cold) + 15 + (runs+1)*(4*drain(m.cold)+2))
 	case workload == "w8" && (ours || t.kind == "nats"):
 		return c.start + c.fillGiB*gib(m.catchUp) + 2*(runs+1)*(4*m.dur.Seconds()+2)
 	case workload == "w9" && ours:
