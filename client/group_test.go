@@ -229,10 +229,11 @@ func TestGroup_SharesPartitions(t *testing.T) {
 	for _, r := range []*reading{a, b, d} {
 		last := map[string]int64{}
 		for _, m := range r.messages() {
-			if p := partitionOf(m); m.Offset < last[p] {
+			p := partitionOf(m)
+			if m.Offset < last[p] {
 				t.Errorf("%s is not in order", p)
 			}
-			last[partitionOf(m)] = m.Next
+			last[p] = m.Next
 		}
 	}
 	if n := a.count() + b.count() + d.count(); n != len(f.sent) {
