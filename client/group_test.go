@@ -129,7 +129,17 @@ func (r *reading) messages() []client.Received {
 	return slices.Clone(r.list)
 }
 
-func (r *reading) count() int { return len(r.messages()) }
+func (r *reading) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.list)
+}
+
+func (r *reading) last() client.Received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list[len(r.list)-1]
+}
 
 func partitionOf(m client.Received) string { return fmt.Sprintf("%d-%d", m.Broker, m.Partition) }
 
