@@ -139,11 +139,9 @@ func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Received, error] {
 	return func(yield func(Received, error) bool) {
 		c.started.Do(c.start)
 		for {
-			for b := c.next; b != nil && len(b.messages) > 0 && c.take(b.from); b.messages = b.messages[1:] {
-				m := b.messages[0]
-				ok := ctx.Err() == nil && yield(m, nil)
-				c.putDown(b.from, m, ok)
-				if !ok {
+			for ok := c.next != nil && c.take(c.next, false); ok; ok = c.take(c.next, true) {
+				if ctx.Err() != nil || !yield(c.next.messages[0], nil) {
+					c.putDown()
 					return
 				}
 			}
@@ -165,24 +163,33 @@ func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Received, error] {
 	}
 }
 
-// take says whether a message of a reader may be handed over, which is so only while its partition is this consumer's for sure.
-func (c *Consumer) take(r *reader) bool {
+// take says whether the next message of a batch may be handed over, which is so only while its partition is this consumer's for sure. done: the one before it,
+// which is still in the batch, is done.
+func (c *Consumer) take(b *batch, done bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || r.released || !r.claim.Valid() {
+	r := b.from
+	if done {
+		m := &b.messages[0]
+		r.position, r.known, r.changed = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}, true, true
+		b.messages = b.messages[1:]
+	}
+	if len(b.messages) == 0 || c.closing || r.released || !r.claim.Valid() {
+		c.putDownLocked()
 		return false
 	}
 	c.inHand = r
 	return true
 }
 
-// putDown notes that whoever had a message is done with it, or has not done it.
-func (c *Consumer) putDown(r *reader, m Received, done bool) {
+// putDown notes that whoever had a message has not done it.
+func (c *Consumer) putDown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if done {
-		r.position, r.known, r.changed = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}, true, true
-	}
+	c.putDownLocked()
+}
+
+func (c *Consumer) putDownLocked() {
 	c.inHand = nil
 	if c.free != nil {
 		close(c.free)
