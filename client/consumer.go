@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math"
 	"sync"
@@ -17,6 +16,7 @@ import (
 // Received is a message that a Consumer delivers. Its slices belong to the caller.
 type Received struct {
 	Topic     string
+	Broker    int // 0 against a broker that stands alone
 	Partition int32
 	Offset    int64 // where it begins
 	Next      int64 // where the next one begins
@@ -34,10 +34,11 @@ type Consumer struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	done    sync.WaitGroup
-	batches chan []Received // of one partition each
+	batches chan *batch
 	started sync.Once
 
 	offsets    OffsetStore
+	recovery   *recovery     // nil without WithRecovery
 	committing chan struct{} // of capacity 1: an older offset must not be saved after a newer one
 
 	mu        sync.Mutex
@@ -46,8 +47,7 @@ type Consumer struct {
 	positions map[place]zkcoord.Offset // handed over and done with; where the group goes on
 	committed map[place]int64          // logical offsets
 	fatal     error
-
-	next []Received // of the batch being handed over; of the iterating goroutine
+	aside     []*batch // not done with; they go on when somebody asks for messages, at their times
 }
 
 // place is a partition of a topic.
@@ -58,11 +58,11 @@ type place struct {
 
 // NewConsumer makes a consumer of a group for the broker at host:port. It connects when messages are asked for.
 func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*Consumer, error) {
-	o := consumerOptions{start: FromEarliest(), fetchSize: 1 << 20, wait: 5 * time.Second, commitEvery: 5 * time.Second, refresh: 5 * time.Second, log: slog.New(slog.DiscardHandler)}
+	o := consumerOptions{start: FromEarliest(), fetchSize: 1 << 20, wait: 5 * time.Second, commitEvery: 5 * time.Second, refresh: 5 * time.Second, log: slog.New(slog.DiscardHandler), workers: 1}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	c := &Consumer{addr: addr, options: o, batches: make(chan []Received), committing: make(chan struct{}, 1), reading: map[place]bool{},
+	c := &Consumer{addr: addr, options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), reading: map[place]bool{},
 		positions: map[place]zkcoord.Offset{}, committed: map[place]int64{}}
 	if c.offsets = o.offsets; c.offsets == nil {
 		c.offsets = NewBrokerOffsets(func(ctx context.Context, _ int) (*Conn, error) { return c.connection(ctx) })
@@ -84,56 +84,16 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	if o.fetchSize < protocol.RecordHeader {
 		return nil, fmt.Errorf("metaq: a fetch size of %d bytes is less than the header of a message", o.fetchSize)
 	}
+	if o.workers < 1 {
+		return nil, fmt.Errorf("metaq: %d workers: at least one is needed", o.workers)
+	}
+	if o.recovery != nil {
+		if c.recovery, err = openRecovery(*o.recovery, c.group, o.log); err != nil {
+			return nil, err
+		}
+	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c, nil
-}
-
-// Messages iterates over the messages of all partitions as they come, those of a partition in order. It waits for more until ctx ends or
-// the consumer is closed, which ends the iteration without an error. An error that a retry cannot mend is yielded once and ends it. A
-// message counts as done when the next one is asked for. One goroutine may iterate at a time; a later iteration goes on where one ended.
-func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Received, error] {
-	return func(yield func(Received, error) bool) {
-		c.started.Do(c.start)
-		for {
-			for len(c.next) > 0 {
-				m := c.next[0]
-				if ctx.Err() != nil || !yield(m, nil) {
-					return
-				}
-				c.next = c.next[1:]
-				c.mu.Lock()
-				c.positions[place{protocol.Topic(m.Topic), m.Partition}] = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}
-				c.mu.Unlock()
-			}
-			select {
-			case c.next = <-c.batches:
-			case <-ctx.Done():
-				return
-			case <-c.ctx.Done():
-				c.mu.Lock()
-				err := c.fatal
-				c.mu.Unlock()
-				if err != nil {
-					yield(Received{}, err)
-				}
-				return
-			}
-		}
-	}
-}
-
-// Run calls handler for each message until ctx ends (nil), the consumer is closed (nil), something fails for good, or the handler returns
-// an error, which is returned; its message does not count as done and comes again.
-func (c *Consumer) Run(ctx context.Context, handler func(context.Context, Received) error) error {
-	for m, err := range c.Messages(ctx) {
-		if err != nil {
-			return err
-		}
-		if err := handler(ctx, m); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Commit keeps how far the group has come: on the broker, or in the store of WithOffsetStore. It waits until that is done.
@@ -190,6 +150,9 @@ func (c *Consumer) Close(ctx context.Context) error {
 	c.mu.Unlock()
 	if conn != nil {
 		conn.Close()
+	}
+	if c.recovery != nil {
+		err = errors.Join(err, c.recovery.close())
 	}
 	return err
 }
@@ -301,6 +264,7 @@ func (c *Consumer) read(p place) {
 	wait := newBackoff()
 	offset, known := int64(0), false
 	size := c.options.fetchSize
+	turn := make(chan struct{}, 1)
 	for c.ctx.Err() == nil {
 		conn, err := c.connection(c.ctx)
 		if err == nil && !known {
@@ -317,10 +281,7 @@ func (c *Consumer) read(p place) {
 			continue
 		case err == nil:
 			wait.Reset()
-			select {
-			case c.batches <- list:
-			case <-c.ctx.Done():
-			}
+			c.deliver(&batch{place: p, messages: list, turn: turn})
 			continue
 		case errors.As(err, &status) && (status.Status == protocol.StatusNotFound || status.Status == protocol.StatusForbidden):
 			// Not written yet, or closed for a while.

@@ -49,6 +49,10 @@ type consumerOptions struct {
 	commitEvery time.Duration
 	refresh     time.Duration
 	offsets     OffsetStore // nil: the broker's
+	recovery    *Recovery   // nil: Run ends with the first message that fails
+	filters     []Filter
+	seen        Seen // nil: every message is new
+	workers     int
 	log         *slog.Logger
 }
 
