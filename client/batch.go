@@ -4,37 +4,33 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/metaq/metaq/protocol"
-	"github.com/metaq/metaq/zkcoord"
 )
 
-// batch is what came at once from a partition. While somebody has it, and while it is set aside, no other batch of the partition is handed over: that
-// keeps the messages of a partition in order, however many goroutines handle messages.
+// batch is what a reader got with one answer. Until it is done with, the reader hands over no other: that keeps the messages of a partition in order, however
+// many goroutines handle messages.
 type batch struct {
-	place    place
-	messages []Received    // those that are not done with
-	turn     chan struct{} // of the partition, room for one: full while a batch of it is not done with
-	resume   time.Time     // if it is set aside: not before
-	tries    int           // of the first message, which have failed
-	stopped  bool          // the first message can be put nowhere
+	from     *reader
+	messages []Received // those that are not done with
+	resume   time.Time  // if it is set aside: not before
+	tries    int        // of the first message, which have failed
+	stopped  bool       // the first message can be put nowhere
 }
 
-// deliver hands a batch over when the one before it is done with.
-func (c *Consumer) deliver(b *batch) {
+// deliver hands messages over when those before them are done with.
+func (r *reader) deliver(list []Received) {
 	select {
-	case b.turn <- struct{}{}:
-	case <-c.ctx.Done():
+	case r.turn <- struct{}{}:
+	case <-r.ctx.Done():
 		return
 	}
 	select {
-	case c.batches <- b:
-	case <-c.ctx.Done():
+	case r.c.batches <- &batch{from: r, messages: list}:
+	case <-r.ctx.Done():
 	}
 }
 
-// take waits for a batch. It is nil when ctx has ended, or the consumer, which may have an error.
-func (c *Consumer) take(ctx context.Context) (*batch, error) {
+// await waits for a batch. It is nil when ctx has ended, or the consumer, which may have an error.
+func (c *Consumer) await(ctx context.Context) (*batch, error) {
 	c.started.Do(c.start)
 	for ctx.Err() == nil && c.ctx.Err() == nil {
 		b, wait := c.takeAside()
@@ -67,7 +63,7 @@ func (c *Consumer) takeAside() (b *batch, wait time.Duration) {
 	defer c.mu.Unlock()
 	for i, b := range c.aside {
 		left := time.Until(b.resume)
-		if left <= 0 {
+		if left <= 0 || b.from.released {
 			c.aside = slices.Delete(c.aside, i, i+1)
 			return b, 0
 		}
@@ -78,22 +74,43 @@ func (c *Consumer) takeAside() (b *batch, wait time.Duration) {
 	return nil, wait
 }
 
-// setAside gives a batch back: it goes on when its time has come and messages are asked for.
-func (c *Consumer) setAside(b *batch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.aside = append(c.aside, b)
+// each calls do with the messages of a batch that are wanted. When do says that one is not done with, the rest is set aside, and goes on when its time has come
+// and messages are asked for. What is no longer this consumer's is dropped.
+func (c *Consumer) each(ctx context.Context, b *batch, do func(Received) bool) bool {
+	for len(b.messages) > 0 {
+		if !c.take(b.from) {
+			c.recovery.goesOn(b)
+			return true
+		}
+		if !c.one(ctx, b, do) {
+			return false
+		}
+		b.messages = b.messages[1:]
+		b.tries, b.stopped = 0, false
+	}
+	<-b.from.turn
+	return true
 }
 
-// finish counts the first message of a batch as done.
-func (c *Consumer) finish(b *batch) {
-	m := &b.messages[0]
-	c.mu.Lock()
-	c.positions[place{protocol.Topic(m.Topic), m.Partition}] = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}
-	c.mu.Unlock()
-	b.messages = b.messages[1:]
-	b.tries, b.stopped = 0, false
-	if len(b.messages) == 0 {
-		<-b.turn
+// one does the first message of a batch, which was taken.
+func (c *Consumer) one(ctx context.Context, b *batch, do func(Received) bool) (done bool) {
+	m := b.messages[0]
+	defer func() { // also after a panic
+		c.putDown(b.from, m, done)
+		if !done {
+			c.mu.Lock()
+			c.aside = append(c.aside, b)
+			c.mu.Unlock()
+		}
+	}()
+	if ctx.Err() != nil {
+		return false
 	}
+	if c.wants(ctx, m) {
+		if !do(m) {
+			return false
+		}
+		c.remember(ctx, m)
+	}
+	return true
 }

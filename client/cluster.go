@@ -19,14 +19,20 @@ type cluster struct {
 	directory *zkcoord.Directory
 
 	mu     sync.Mutex
-	conns  map[string]*Conn // by address
+	ways   map[string]*way // by address
 	closed bool
+}
+
+// way is how a broker is reached.
+type way struct {
+	dialing chan struct{} // of capacity 1: many want the connection at once, and one makes it
+	conn    *Conn         // under cluster.mu
 }
 
 // openCluster takes the address of a broker, host:port, or of a cluster, see zkcoord.ParseClusterAddress. It connects to nothing yet; an error is about
 // the address.
 func openCluster(addr string, log *slog.Logger) (*cluster, error) {
-	c := &cluster{conns: map[string]*Conn{}}
+	c := &cluster{ways: map[string]*way{}}
 	if !strings.HasPrefix(addr, zkcoord.ClusterScheme) {
 		c.alone = addr
 		return c, nil
@@ -45,44 +51,68 @@ func openCluster(addr string, log *slog.Logger) (*cluster, error) {
 
 // conn is the connection to a broker, made anew if there is none that works.
 func (c *cluster) conn(ctx context.Context, addr string) (*Conn, error) {
-	c.mu.Lock()
-	old := c.conns[addr]
-	if old != nil && old.Err() == nil {
-		c.mu.Unlock()
-		return old, nil
+	w, conn, err := c.way(addr)
+	if conn != nil || err != nil {
+		return conn, err
 	}
-	delete(c.conns, addr)
-	c.mu.Unlock()
-	if old != nil {
-		old.Close()
+	select {
+	case w.dialing <- struct{}{}:
+		defer func() { <-w.dialing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	conn, err := Dial(ctx, addr)
+	if _, conn, err := c.way(addr); conn != nil || err != nil {
+		return conn, err // somebody else has made it
+	}
+	conn, err = Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	other := c.conns[addr]
-	switch {
-	case c.closed:
-		conn.fail(ErrClosed)
-		return nil, ErrClosed
-	case other != nil && other.Err() == nil: // somebody else was as fast
-		conn.fail(ErrClosed)
-		return other, nil
+	old := w.conn
+	if !c.closed {
+		w.conn = conn
+	} else {
+		old = conn
 	}
-	c.conns[addr] = conn
+	c.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+	if old == conn {
+		return nil, ErrClosed
+	}
 	return conn, nil
+}
+
+// way finds how a broker is reached, and the connection if there is one that works.
+func (c *cluster) way(addr string) (*way, *Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, nil, ErrClosed
+	}
+	w := c.ways[addr]
+	if w == nil {
+		w = &way{dialing: make(chan struct{}, 1)}
+		c.ways[addr] = w
+	}
+	if w.conn != nil && w.conn.Err() == nil {
+		return w, w.conn, nil
+	}
+	return w, nil, nil
 }
 
 // close ends all connections, and the session.
 func (c *cluster) close() {
 	c.mu.Lock()
-	conns := c.conns
-	c.conns, c.closed = nil, true
+	ways := c.ways
+	c.ways, c.closed = nil, true
 	c.mu.Unlock()
-	for _, conn := range conns {
-		conn.Close()
+	for _, w := range ways {
+		if w.conn != nil {
+			w.conn.Close()
+		}
 	}
 	if c.session != nil {
 		c.session.Close()

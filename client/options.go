@@ -3,6 +3,8 @@ package client
 import (
 	"log/slog"
 	"time"
+
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // producerOptions are the settings of a Producer; the defaults are in NewProducer.
@@ -48,11 +50,14 @@ type consumerOptions struct {
 	wait        time.Duration
 	commitEvery time.Duration
 	refresh     time.Duration
-	offsets     OffsetStore // nil: the broker's
-	recovery    *Recovery   // nil: Run ends with the first message that fails
-	filters     []Filter
-	seen        Seen // nil: every message is new
+	offsets     OffsetStore // nil: those of the place, see WithOffsetStore
+	id          string      // "": one is made
+	assign      zkcoord.Assignment
+	broadcast   bool
 	workers     int
+	filters     []Filter
+	seen        Seen      // nil: every message is new
+	recovery    *Recovery // nil: Run ends with the first message that fails
 	log         *slog.Logger
 }
 
@@ -72,10 +77,23 @@ func WithCommitEvery(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.commitEvery = d }
 }
 
-// WithOffsetStore says where the offsets of the group are kept. While the store cannot be had, the consumer waits for it. Default: on the broker.
+// WithOffsetStore says where the offsets of the group are kept. While the store cannot be had, the consumer waits for it. Default: on the broker if it stands
+// alone, in a cluster in ZooKeeper, where members written in Java keep them.
 func WithOffsetStore(s OffsetStore) ConsumerOption {
 	return func(o *consumerOptions) { o.offsets = s }
 }
+
+// WithConsumerID names the consumer in its group, as no other of the group is named. Default: one is made of address, process and time.
+func WithConsumerID(id string) ConsumerOption { return func(o *consumerOptions) { o.id = id } }
+
+// WithAssignment says how the partitions of a topic are dealt out in a cluster: zkcoord.AssignRanges, which is the default, or zkcoord.AssignByHash, with which
+// fewer partitions change hands when a consumer comes or goes. It has to be the same for all members of the group, also those written in Java.
+func WithAssignment(a zkcoord.Assignment) ConsumerOption {
+	return func(o *consumerOptions) { o.assign = a }
+}
+
+// WithBroadcast makes a consumer of a cluster read every partition, whoever else is in the group. It needs an offset store of its own, a file for example.
+func WithBroadcast() ConsumerOption { return func(o *consumerOptions) { o.broadcast = true } }
 
 // WithConsumerLog takes a logger for reconnects. Default: silent.
 func WithConsumerLog(l *slog.Logger) ConsumerOption { return func(o *consumerOptions) { o.log = l } }

@@ -149,7 +149,7 @@ func (r *recovery) failed(b *batch, m Received, failure error) (stored bool) {
 	err := r.store.add(failedMessage{Received: m, since: now, due: now.Add(pauseAfter(1, r.StoredFrom, r.StoredTo))})
 	if err == nil {
 		r.log.Warn("a message whose handler fails is stored and tried again later", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "error", failure)
-		r.goesOn(b, m)
+		r.goesOn(b)
 		return true
 	}
 	b.resume = now.Add(stoppedFor)
@@ -164,11 +164,12 @@ func (r *recovery) failed(b *batch, m Received, failure error) (stored bool) {
 	return false
 }
 
-// goesOn notes that the first message of a batch is done with.
-func (r *recovery) goesOn(b *batch, m Received) {
-	if !b.stopped {
+// goesOn notes that the first message of a batch does not stop its partition, or not here any more.
+func (r *recovery) goesOn(b *batch) {
+	if r == nil || !b.stopped {
 		return
 	}
+	m := b.messages[0]
 	r.log.Info("a partition that had stopped goes on", "topic", m.Topic, "partition", m.Partition)
 	r.mu.Lock()
 	defer r.mu.Unlock()

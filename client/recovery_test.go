@@ -48,7 +48,7 @@ type running struct {
 	ended chan error
 }
 
-func run(t testing.TB, c *client.Consumer, handler func(context.Context, client.Received) error) *running {
+func runBeside(t testing.TB, c *client.Consumer, handler func(context.Context, client.Received) error) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(testContext(t))
 	r := &running{c, stop, make(chan error, 1)}
@@ -80,19 +80,6 @@ func receive[T any](t testing.TB, ch <-chan T) (v T) {
 	return v
 }
 
-// eventually waits until something holds.
-func eventually(t testing.TB, holds func() bool) {
-	t.Helper()
-	ctx := testContext(t)
-	for tick := time.Tick(5 * time.Millisecond); !holds(); {
-		select {
-		case <-tick:
-		case <-ctx.Done():
-			t.Fatal("it does not come true")
-		}
-	}
-}
-
 func rejected(t testing.TB, dir, group string) (bodies []string) {
 	t.Helper()
 	for m, err := range client.ReadRejected(dir, group) {
@@ -109,7 +96,7 @@ func TestRecovery_TriesAgainInOrder(t *testing.T) {
 	sendAll(t, b.Addr, "t", "a", "b", "c")
 	handled := make(chan string, 3)
 	tries := 0
-	r := run(t, consumer(t, b.Addr, "g", "t", client.WithRecovery(quick(t.TempDir()))), func(_ context.Context, m client.Received) error {
+	r := runBeside(t, consumer(t, b.Addr, "g", "t", client.WithRecovery(quick(t.TempDir()))), func(_ context.Context, m client.Received) error {
 		if string(m.Body) == "b" {
 			if tries++; tries == 1 {
 				return errHandler
@@ -141,7 +128,7 @@ func TestRecovery_StoresAndGoesOn(t *testing.T) {
 	if _, err := client.NewConsumer(b.Addr, "g", []string{"t"}, client.WithRecovery(slow)); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a second consumer with the same directory: %v", err)
 	}
-	r := run(t, c, func(_ context.Context, m client.Received) error {
+	r := runBeside(t, c, func(_ context.Context, m client.Received) error {
 		if string(m.Body) == "bad" {
 			return errHandler
 		}
@@ -158,7 +145,7 @@ func TestRecovery_StoresAndGoesOn(t *testing.T) {
 	// What is stored comes again, and nothing else: the offset behind it was committed.
 	got := make(chan client.Received, 10)
 	c = consumer(t, b.Addr, "g", "t", client.WithRecovery(slow))
-	r = run(t, c, func(_ context.Context, m client.Received) error {
+	r = runBeside(t, c, func(_ context.Context, m client.Received) error {
 		got <- m
 		return nil
 	})
@@ -189,7 +176,7 @@ func TestRecovery_RejectsAndRedrives(t *testing.T) {
 	tries := map[string]int{}
 	healed := ""
 	handled := make(chan string, 10)
-	r := run(t, c, func(_ context.Context, m client.Received) error {
+	r := runBeside(t, c, func(_ context.Context, m client.Received) error {
 		mu.Lock()
 		defer mu.Unlock()
 		tries[string(m.Body)]++
@@ -200,7 +187,7 @@ func TestRecovery_RejectsAndRedrives(t *testing.T) {
 		return errHandler
 	})
 	receive(t, handled)
-	eventually(t, func() bool { return len(rejected(t, dir, "g")) == 2 })
+	eventually(t, "two are rejected", func() bool { return len(rejected(t, dir, "g")) == 2 })
 	mu.Lock()
 	if tries["worse"] != 5 {
 		t.Errorf("%d tries, want 2 and 3", tries["worse"])
@@ -240,11 +227,11 @@ func TestRecovery_RejectOfTheProgram(t *testing.T) {
 		return nil
 	}
 	c := consumer(t, b.Addr, "g", "t", client.WithRecovery(o))
-	r := run(t, c, func(context.Context, client.Received) error { return errHandler })
+	r := runBeside(t, c, func(context.Context, client.Received) error { return errHandler })
 	if m := receive(t, calls); string(m.Body) != "bad" || m.Err != errHandler.Error() {
 		t.Errorf("%+v", m)
 	}
-	eventually(t, func() bool { return c.Recovery().Stored == 0 })
+	eventually(t, "nothing is stored", func() bool { return c.Recovery().Stored == 0 })
 	r.end(t)
 }
 
@@ -268,7 +255,7 @@ func TestRecovery_AFullStoreStopsThePartition(t *testing.T) {
 	var mu sync.Mutex
 	healed := false
 	handled := make(chan string, 10)
-	r := run(t, c, func(_ context.Context, m client.Received) error {
+	r := runBeside(t, c, func(_ context.Context, m client.Received) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if strings.HasPrefix(string(m.Body), "bad") && !healed {
@@ -278,7 +265,7 @@ func TestRecovery_AFullStoreStopsThePartition(t *testing.T) {
 		return nil
 	})
 	at := zkcoord.TopicPartition{Topic: "t"}
-	eventually(t, func() bool { return errors.Is(c.Recovery().Stopped[at], client.ErrRecoveryFull) })
+	eventually(t, "the partition stops", func() bool { return errors.Is(c.Recovery().Stopped[at], client.ErrRecoveryFull) })
 	send(1, "other")
 	if got := receive(t, handled); got != "other" {
 		t.Errorf("handled %q", got)

@@ -16,7 +16,7 @@ func WithWorkers(n int) ConsumerOption { return func(o *consumerOptions) { o.wor
 func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Received, error] {
 	return func(yield func(Received, error) bool) {
 		for {
-			b, err := c.take(ctx)
+			b, err := c.await(ctx)
 			if err != nil {
 				yield(Received{}, err)
 			}
@@ -51,7 +51,7 @@ func (c *Consumer) Run(ctx context.Context, handler func(context.Context, Receiv
 // work handles one batch after the other.
 func (c *Consumer) work(ctx context.Context, handler func(context.Context, Received) error) (failed error) {
 	for {
-		b, err := c.take(ctx)
+		b, err := c.await(ctx)
 		if b == nil {
 			return err
 		}
@@ -62,9 +62,7 @@ func (c *Consumer) work(ctx context.Context, handler func(context.Context, Recei
 			err := handler(ctx, m)
 			switch {
 			case err == nil:
-				if c.recovery != nil {
-					c.recovery.goesOn(b, m)
-				}
+				c.recovery.goesOn(b)
 				return true
 			case c.recovery == nil:
 				failed = err
@@ -78,29 +76,6 @@ func (c *Consumer) work(ctx context.Context, handler func(context.Context, Recei
 			return failed
 		}
 	}
-}
-
-// each calls do with the messages of a batch that are wanted, until it says that one is not done with; then the batch is set aside.
-func (c *Consumer) each(ctx context.Context, b *batch, do func(Received) bool) bool {
-	defer func() {
-		if len(b.messages) > 0 { // also after a panic
-			c.setAside(b)
-		}
-	}()
-	for len(b.messages) > 0 {
-		m := b.messages[0]
-		if ctx.Err() != nil {
-			return false
-		}
-		if c.wants(ctx, m) {
-			if !do(m) {
-				return false
-			}
-			c.remember(ctx, m)
-		}
-		c.finish(b)
-	}
-	return true
 }
 
 // wants says whether a message is for the program: what a filter leaves out, and what was handled before, is not.

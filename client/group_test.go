@@ -1,0 +1,413 @@
+//go:build linux
+
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/client/metaqtest"
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
+)
+
+// broker starts a broker of the cluster that registers itself, with the topic t.
+func (c *testCluster) broker(t *testing.T, id, partitions int, opts ...metaqtest.Option) *metaqtest.Broker {
+	t.Helper()
+	return metaqtest.Start(t, append([]metaqtest.Option{
+		metaqtest.Set("brokerId", fmt.Sprint(id)), metaqtest.Set("zk.zkConnect", c.Addr), metaqtest.Set("zk.zkSessionTimeoutMs", "2000"),
+		metaqtest.Set("zk.zkSyncTimeMs", "50"), metaqtest.Set("numPartitions", fmt.Sprint(partitions)), metaqtest.Set("topic.t.numPartitions", fmt.Sprint(partitions)),
+	}, opts...)...)
+}
+
+// owners is who has which partition of t, without the group in front.
+func (c *testCluster) owners(t *testing.T, group string) map[string]string {
+	t.Helper()
+	owners := map[string]string{}
+	names, err := c.session.Children(testContext(t), zkcoord.DefaultRoot.Owners(protocol.Group(group), "t"))
+	if err != nil && !errors.Is(err, zkcoord.ErrNoNode) {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		data, _, err := c.session.Get(testContext(t), zkcoord.DefaultRoot.Owners(protocol.Group(group), "t")+"/"+name)
+		if err == nil {
+			owners[name] = strings.TrimPrefix(string(data), group+"_")
+		}
+	}
+	return owners
+}
+
+// offset is the node of an offset; version is -1 if it is not there.
+func (c *testCluster) offset(t *testing.T, group, partition string) (offset zkcoord.Offset, version int32) {
+	t.Helper()
+	p, err := zkcoord.ParsePartition(partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, stat, err := c.session.Get(testContext(t), zkcoord.DefaultRoot.Offset(protocol.Group(group), "t", p))
+	if errors.Is(err, zkcoord.ErrNoNode) {
+		return zkcoord.Offset{}, -1
+	}
+	if err == nil {
+		offset, err = zkcoord.ParseOffset(data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return offset, stat.Version
+}
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for bound := time.After(40 * time.Second); !ok(); {
+		select {
+		case <-tick.C:
+		case <-bound:
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// reading is a consumer that runs, and what it was given.
+type reading struct {
+	*client.Consumer
+	stop context.CancelFunc
+	over chan error
+
+	mu   sync.Mutex
+	list []client.Received
+	at   []time.Time
+}
+
+// run lets a consumer run until it is closed or ended. handle may be nil.
+func run(t *testing.T, c *client.Consumer, handle func(client.Received)) *reading {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	r := &reading{Consumer: c, stop: stop, over: make(chan error, 1)}
+	go func() {
+		r.over <- c.Run(ctx, func(_ context.Context, m client.Received) error {
+			r.mu.Lock()
+			r.list, r.at = append(r.list, m), append(r.at, time.Now())
+			r.mu.Unlock()
+			if handle != nil {
+				handle(m)
+			}
+			return nil
+		})
+	}()
+	t.Cleanup(func() { r.end(t) })
+	return r
+}
+
+// end closes the consumer.
+func (r *reading) end(t *testing.T) {
+	t.Helper()
+	if err := r.Close(testContext(t)); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	r.stop()
+	if err := <-r.over; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	r.over <- nil // for the next end
+}
+
+func (r *reading) messages() []client.Received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.list)
+}
+
+func (r *reading) count() int { return len(r.messages()) }
+
+func partitionOf(m client.Received) string { return fmt.Sprintf("%d-%d", m.Broker, m.Partition) }
+
+// holds says whether all bodies were given to some readings.
+func holds(want []string, readings ...*reading) bool {
+	got := map[string]bool{}
+	for _, r := range readings {
+		for _, m := range r.messages() {
+			got[string(m.Body)] = true
+		}
+	}
+	return !slices.ContainsFunc(want, func(body string) bool { return !got[body] })
+}
+
+// feed sends messages with numbers to t.
+type feed struct {
+	t    *testing.T
+	p    *client.Producer
+	sent []string
+	ends map[string]zkcoord.Offset // of the partitions: id of the last message, and where the next one begins
+}
+
+func newFeed(t *testing.T, addr string) *feed {
+	return &feed{t: t, p: producer(t, addr), ends: map[string]zkcoord.Offset{}}
+}
+
+func (f *feed) send(n int) []string {
+	f.t.Helper()
+	begin := len(f.sent)
+	for range n {
+		body := fmt.Sprint(len(f.sent))
+		r, err := f.p.Send(testContext(f.t), "t", []byte(body))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.sent = append(f.sent, body)
+		f.ends[place(r)] = zkcoord.Offset{MessageID: r.ID, Offset: r.Offset + int64(protocol.RecordHeader+len(body))}
+	}
+	return f.sent[begin:]
+}
+
+// sharedBy says whether the four partitions are shared by consumers as all members compute it.
+func (c *testCluster) sharedBy(t *testing.T, group string, consumers ...string) {
+	t.Helper()
+	all := []zkcoord.Partition{{Broker: 0, Number: 0}, {Broker: 0, Number: 1}, {Broker: 1, Number: 0}, {Broker: 1, Number: 1}}
+	members := make([]string, len(consumers))
+	for i, id := range consumers {
+		members[i] = zkcoord.MemberID(protocol.Group(group), id)
+	}
+	want := map[string]string{}
+	for member, list := range zkcoord.AssignRanges(all, members) {
+		for _, p := range list {
+			want[p.String()] = strings.TrimPrefix(member, group+"_")
+		}
+	}
+	eventually(t, fmt.Sprintf("the owners are %v", want), func() bool { return maps.Equal(c.owners(t, group), want) })
+}
+
+func member(t *testing.T, c *testCluster, group, id string, opts ...client.ConsumerOption) *client.Consumer {
+	t.Helper()
+	return consumer(t, c.addr, group, "t", append([]client.ConsumerOption{client.WithConsumerID(id)}, opts...)...)
+}
+
+// Consumers share the partitions of two brokers while one joins and one leaves: each message is given out once, in order, by the owner of its partition.
+func TestGroup_SharesPartitions(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	f := newFeed(t, c.addr)
+	f.send(40)
+	a := run(t, member(t, c, "g", "a"), nil)
+	c.sharedBy(t, "g", "a")
+	eventually(t, "a has everything", func() bool { return holds(f.sent, a) })
+	b := run(t, member(t, c, "g", "b"), nil)
+	c.sharedBy(t, "g", "a", "b")
+	before := a.count()
+	f.send(40)
+	eventually(t, "two have everything", func() bool { return holds(f.sent, a, b) })
+	if b.count() != 20 || a.count() != before+20 {
+		t.Errorf("b was given %d messages and a %d, want 20 each", b.count(), a.count()-before)
+	}
+	for _, m := range b.messages() {
+		if m.Broker != 1 {
+			t.Errorf("b was given %s, which is a's", partitionOf(m))
+		}
+	}
+	d := run(t, member(t, c, "g", "d"), nil)
+	f.send(40)
+	c.sharedBy(t, "g", "a", "b", "d")
+	f.send(40)
+	eventually(t, "three have everything", func() bool { return holds(f.sent, a, b, d) })
+	a.end(t)
+	f.send(40)
+	c.sharedBy(t, "g", "b", "d")
+	f.send(40)
+	eventually(t, "the two that are left have everything", func() bool { return holds(f.sent, a, b, d) })
+	for _, r := range []*reading{a, b, d} {
+		last := map[string]int64{}
+		for _, m := range r.messages() {
+			if p := partitionOf(m); m.Offset < last[p] {
+				t.Errorf("%s is not in order", p)
+			}
+			last[partitionOf(m)] = m.Next
+		}
+	}
+	if n := a.count() + b.count() + d.count(); n != len(f.sent) {
+		t.Errorf("%d messages were given out for %d", n, len(f.sent))
+	}
+}
+
+// What Close commits is the id of the last message and the end, as the original writes it, and the next consumer goes on there.
+func TestGroup_CloseCommits(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	f := newFeed(t, c.addr)
+	f.send(20)
+	a := run(t, member(t, c, "g", "a", client.WithCommitEvery(0)), nil)
+	eventually(t, "a has everything", func() bool { return a.count() == 20 })
+	a.end(t)
+	for p, want := range f.ends {
+		if got, _ := c.offset(t, "g", p); got != want {
+			t.Errorf("%s: %+v, want %+v", p, got, want)
+		}
+	}
+	later := f.send(4)
+	b := run(t, member(t, c, "g", "b"), nil)
+	eventually(t, "b has the rest", func() bool { return holds(later, b) })
+	if b.count() != 4 {
+		t.Errorf("b was given %d messages, want 4", b.count())
+	}
+	if owners := c.owners(t, "g"); len(owners) != 2 || owners["0-0"] != "b" {
+		t.Errorf("owners %v", owners)
+	}
+}
+
+// Only offsets that have changed are written: the versions of their nodes tell.
+func TestGroup_CommitsOnlyWhatChanged(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	f := newFeed(t, c.addr)
+	f.send(2)
+	a := run(t, member(t, c, "g", "a", client.WithCommitEvery(20*time.Millisecond)), nil)
+	for p, want := range f.ends {
+		eventually(t, p+" is committed", func() bool { got, _ := c.offset(t, "g", p); return got == want })
+	}
+	for range 3 {
+		r, err := f.p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, 1), Body: []byte("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the change is committed", func() bool { got, _ := c.offset(t, "g", "0-1"); return got.MessageID == r.ID })
+	}
+	if err := a.Commit(testContext(t)); err != nil {
+		t.Error(err)
+	}
+	for p, want := range map[string]int32{"0-0": 0, "0-1": 3} {
+		if _, version := c.offset(t, "g", p); version != want {
+			t.Errorf("%s: the offset was changed %d times, want %d", p, version, want)
+		}
+	}
+}
+
+// While a handler is busy with a message, its partition does not go to another consumer; then it goes, with the message done.
+func TestGroup_SlowHandlerDuringARebalance(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	f := newFeed(t, c.addr)
+	busy, free := make(chan string), make(chan struct{})
+	a := run(t, member(t, c, "g", "a"), func(m client.Received) {
+		if string(m.Body) == "slow" {
+			busy <- partitionOf(m)
+			<-free
+		}
+	})
+	eventually(t, "a owns both", func() bool { return len(c.owners(t, "g")) == 2 })
+	send := func(body string) {
+		t.Helper()
+		if _, err := f.p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, 1), Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("slow")
+	<-busy
+	send("next")
+	b := run(t, member(t, c, "g", "b"), nil)
+	eventually(t, "b is a member", func() bool {
+		ids, err := c.session.Children(testContext(t), zkcoord.DefaultRoot.Members("g"))
+		return err == nil && len(ids) == 2
+	})
+	// Shorter than the time-out of the session, long enough for what must not happen.
+	wait := time.After(500 * time.Millisecond)
+	for waiting := true; waiting; {
+		select {
+		case <-wait:
+			waiting = false
+		default:
+			if owner := c.owners(t, "g")["0-1"]; owner != "a" || b.count() > 0 {
+				t.Fatalf("0-1 is %q's while a works on it, and b has %d messages", owner, b.count())
+			}
+		}
+	}
+	close(free)
+	eventually(t, "b has the next message", func() bool { return holds([]string{"next"}, b) })
+	if holds([]string{"slow"}, b) || holds([]string{"next"}, a) {
+		t.Errorf("a was given %d messages and b %d, want one each", a.count(), b.count())
+	}
+}
+
+// Somebody changes an offset while the group runs: the group goes on there.
+func TestGroup_FollowsAnOffsetThatWasSet(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 1)
+	f := newFeed(t, c.addr)
+	f.send(10)
+	a := run(t, member(t, c, "g", "a", client.WithCommitEvery(20*time.Millisecond)), nil)
+	eventually(t, "everything is committed", func() bool { got, _ := c.offset(t, "g", "0-0"); return got == f.ends["0-0"] })
+	third := a.messages()[2]
+	path := zkcoord.DefaultRoot.Offset("g", "t", zkcoord.Partition{})
+	if _, err := c.session.Set(testContext(t), path, zkcoord.Offset{MessageID: -1, Offset: third.Offset}.Encode(), zkcoord.AnyVersion); err != nil {
+		t.Fatal(err)
+	}
+	f.send(1)
+	eventually(t, "the group has gone on at the third message", func() bool { got, _ := c.offset(t, "g", "0-0"); return a.count() >= 11+9 && got == f.ends["0-0"] })
+	if again := a.messages()[11]; again.Offset != third.Offset {
+		t.Errorf("it went on at %d, want %d", again.Offset, third.Offset)
+	}
+}
+
+// When ZooKeeper does not answer, a consumer stops before others may have its partitions, and goes on when it is back.
+func TestGroup_StopsBeforeItsSessionEnds(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	f := newFeed(t, c.addr)
+	a := run(t, member(t, c, "g", "a"), nil)
+	f.send(2)
+	eventually(t, "a reads", func() bool { return a.count() == 2 })
+	paused := time.Now()
+	c.Pause(t)
+	timeout := 4 * time.Second // what this ZooKeeper grants at most, 20 ticks, when 10 s are asked for
+	sent := 0
+	for time.Since(paused) < timeout+500*time.Millisecond {
+		f.send(1)
+		sent++
+	}
+	a.mu.Lock()
+	last, during := a.at[len(a.at)-1], len(a.at)-2
+	a.mu.Unlock()
+	if stopped := last.Sub(paused); stopped > timeout*3/4 || during == 0 || during == sent {
+		t.Errorf("the last message was handed over %s after ZooKeeper stopped, %d of %d, want some until two thirds of %s", stopped, during, sent, timeout)
+	}
+	c.Resume(t)
+	eventually(t, "a has everything", func() bool { return holds(f.sent, a) })
+}
+
+// ZooKeeper is set up empty: the group goes on where it was, and its offsets are there again.
+func TestGroup_NoOffsetMovesWhenZooKeeperIsEmpty(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	f := newFeed(t, c.addr)
+	f.send(40)
+	a, b := run(t, member(t, c, "g", "a"), nil), run(t, member(t, c, "g", "b"), nil)
+	c.sharedBy(t, "g", "a", "b")
+	eventually(t, "both have everything", func() bool { return holds(f.sent, a, b) })
+	if err := errors.Join(a.Commit(testContext(t)), b.Commit(testContext(t))); err != nil {
+		t.Fatal(err)
+	}
+	before := a.count() + b.count()
+	c.Kill(t)
+	c.Empty(t)
+	c.Restart(t)
+	for p, want := range f.ends {
+		eventually(t, "the offset of "+p+" is there again", func() bool { got, version := c.offset(t, "g", p); return version >= 0 && got == want })
+	}
+	c.sharedBy(t, "g", "a", "b")
+	later := f.send(8)
+	eventually(t, "what came later is received", func() bool { return holds(later, a, b) })
+	if n := a.count() + b.count() - before; n != 8 {
+		t.Errorf("%d messages were given out for 8", n)
+	}
+}

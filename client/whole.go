@@ -1,0 +1,153 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
+)
+
+// wholeBroker assigns all partitions of a broker that stands alone: against it a group is one process.
+type wholeBroker struct{ c *Consumer }
+
+func (w *wholeBroker) start() { w.c.done.Go(w.watch) }
+
+func (w *wholeBroker) leave(ctx context.Context) error { return w.c.Commit(ctx) }
+
+func (w *wholeBroker) replicas(zkcoord.TopicPartition) (string, []string) {
+	return w.c.cluster.alone, nil
+}
+
+// watch finds partitions, new ones too.
+func (w *wholeBroker) watch() {
+	found := map[zkcoord.TopicPartition]bool{}
+	refresh := time.NewTimer(0)
+	defer refresh.Stop()
+	for {
+		select {
+		case <-w.c.ctx.Done():
+			return
+		case <-refresh.C:
+			next := w.c.options.refresh
+			if err := w.discover(found); err != nil && !w.c.gaveUp(err) {
+				next = min(next, time.Second)
+			}
+			refresh.Reset(next)
+		}
+	}
+}
+
+// discover begins to read partitions that were not found before.
+func (w *wholeBroker) discover(found map[zkcoord.TopicPartition]bool) error {
+	conn, err := w.c.connection(w.c.ctx, w.c.cluster.alone)
+	if err != nil {
+		return err
+	}
+	for _, topic := range w.c.topics {
+		list, err := conn.Route(w.c.ctx, topic)
+		if statusOf(err) == protocol.StatusNotFound {
+			continue // nobody has made the topic yet
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range list {
+			p := zkcoord.TopicPartition{Topic: topic, Partition: Partition{Number: r.Partition}}
+			if !found[p] {
+				found[p] = true
+				w.c.acquire(claimed{place: p})
+			}
+		}
+	}
+	return nil
+}
+
+// follower knows where the topics of a consumer are in a cluster.
+type follower struct {
+	c      *Consumer
+	topics map[protocol.Topic]*zkcoord.FollowedTopic
+}
+
+func newFollower(c *Consumer) follower {
+	return follower{c, map[protocol.Topic]*zkcoord.FollowedTopic{}}
+}
+
+func (f follower) follow() {
+	for _, topic := range f.c.topics {
+		if f.topics[topic] == nil { // not named twice
+			f.topics[topic] = f.c.cluster.directory.Follow(zkcoord.UseSubscribe, topic)
+		}
+	}
+}
+
+func (f follower) end() {
+	for _, followed := range f.topics {
+		followed.Close()
+	}
+}
+
+func (f follower) replicas(p zkcoord.TopicPartition) (master string, slaves []string) {
+	offers, _, _ := f.topics[p.Topic].Offers()
+	for _, o := range offers {
+		switch {
+		case o.Replica.Broker != p.Partition.Broker:
+		case o.Replica.IsMaster():
+			master = o.Addr
+		default:
+			slaves = append(slaves, o.Addr)
+		}
+	}
+	return master, slaves
+}
+
+// wholeCluster assigns all partitions of all brokers, whoever else reads them: broadcast.
+type wholeCluster struct{ follower }
+
+func (w *wholeCluster) start() {
+	w.follow()
+	for topic, followed := range w.topics {
+		w.c.done.Go(func() { w.watch(topic, followed) })
+	}
+}
+
+func (w *wholeCluster) leave(ctx context.Context) error {
+	defer w.end()
+	return w.c.Commit(ctx)
+}
+
+// watch follows the partitions of a topic as they come and go. When ZooKeeper knows nobody, those that were there last are read on: it may have lost
+// everything, and the brokers register again.
+func (w *wholeCluster) watch(topic protocol.Topic, followed *zkcoord.FollowedTopic) {
+	reading := map[zkcoord.TopicPartition]bool{}
+	for {
+		offers, _, changed := followed.Offers()
+		there := map[zkcoord.TopicPartition]bool{}
+		for _, o := range offers {
+			for n := range o.Partitions {
+				p := zkcoord.TopicPartition{Topic: topic, Partition: Partition{Broker: o.Replica.Broker, Number: n}}
+				there[p] = true
+				if !reading[p] {
+					w.c.acquire(claimed{place: p})
+				}
+			}
+		}
+		if len(there) > 0 {
+			var gone []zkcoord.TopicPartition
+			for p := range reading {
+				if !there[p] {
+					gone = append(gone, p)
+				}
+			}
+			if err := w.c.release(w.c.ctx, gone); err != nil && w.c.ctx.Err() == nil {
+				w.c.options.log.Warn("offsets are not committed", "topic", topic, "error", err)
+			}
+			reading = there
+		}
+		select {
+		case <-changed:
+		case <-w.c.ctx.Done():
+			return
+		}
+	}
+}
