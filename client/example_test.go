@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/client/metaqtest"
+	"github.com/metaq/metaq/client/offsetfile"
+	"github.com/metaq/metaq/test/zookeeper"
 )
 
 func Example() {
@@ -97,6 +101,72 @@ func ExampleWithOrdered() {
 	// Output: partition 0 of broker 0, only on the local disk: false, <nil>
 }
 
+// Two members of a group share the partitions of a topic.
+func ExampleNewConsumer() {
+	tb := &exampleTB{}
+	defer tb.end()
+	z := zookeeper.Start(tb) // in a program: the cluster's ZooKeeper
+	metaqtest.Start(tb, metaqtest.Set("zk.zkConnect", z.Addr), metaqtest.Set("zk.zkSyncTimeMs", "50"), metaqtest.Set("topic.orders.numPartitions", "2"))
+	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+
+	var done sync.WaitGroup
+	got := make(chan string, 2)
+	for _, id := range []string{"one", "two"} {
+		c, err := client.NewConsumer("zk://"+z.Addr, "billing", []string{"orders"}, client.WithConsumerID(id))
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.Close(context.Background())
+		done.Go(func() {
+			err := c.Run(ctx, func(_ context.Context, m client.Received) error {
+				got <- string(m.Body)
+				return nil
+			})
+			if err != nil {
+				log.Print(err)
+			}
+		})
+	}
+	p, err := client.NewProducer("zk://" + z.Addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close(ctx)
+	for _, body := range []string{"an umbrella", "a hat"} {
+		if _, err := p.Send(ctx, "orders", []byte(body)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(<-got)
+	fmt.Println(<-got)
+	stop()
+	done.Wait()
+	// Unordered output:
+	// an umbrella
+	// a hat
+}
+
+// Each instance of a program gets everything, and keeps in a file where it is.
+func ExampleWithBroadcast() {
+	store, err := offsetfile.Open(filepath.Join(os.TempDir(), "prices-offsets"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	c, err := client.NewConsumer("zk://10.0.0.1:2181", "prices", []string{"prices"}, client.WithBroadcast(), client.WithOffsetStore(store))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(string(m.Body))
+	}
+}
+
 // exampleTB lets an example, which has no testing.T, start a broker.
 type exampleTB struct {
 	testing.TB
@@ -105,6 +175,7 @@ type exampleTB struct {
 
 func (e *exampleTB) Helper()                           {}
 func (e *exampleTB) Fatalf(format string, args ...any) { log.Fatalf(format, args...) }
+func (e *exampleTB) Fatal(args ...any)                 { log.Fatal(args...) }
 func (e *exampleTB) Errorf(format string, args ...any) { log.Fatalf(format, args...) }
 func (e *exampleTB) Cleanup(fn func())                 { e.cleanups = append(e.cleanups, fn) }
 

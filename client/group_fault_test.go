@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,74 +22,158 @@ import (
 	"github.com/metaq/metaq/zkcoord"
 )
 
-// consumeVariable makes a run of TestGroup_AKilledConsumer the consumer that is killed, of this cluster.
-const consumeVariable = "TEST_CONSUME"
+// consumeVariable makes a run of TestConsumerProcess a consumer of this cluster and with this id.
+const consumeVariable = "CLIENT_CONSUMER_CHILD"
 
-// A consumer is killed. Others have its partitions when its session is over, and go on where it committed last: nothing is left out.
-func TestGroup_AKilledConsumer(t *testing.T) {
-	if addr := os.Getenv(consumeVariable); addr != "" {
-		c, err := client.NewConsumer(addr, "g", []string{"t"}, client.WithConsumerID("killed"), client.WithCommitEvery(50*time.Millisecond))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Fatal(c.Run(context.Background(), func(_ context.Context, m client.Received) error {
-			_, err := fmt.Printf("given %s\n", m.Body)
-			return err
-		}))
+// TestConsumerProcess is the process that other tests kill or stop. By itself it is nothing.
+func TestConsumerProcess(t *testing.T) {
+	job := os.Getenv(consumeVariable)
+	if job == "" {
+		return
 	}
-	c := startCluster(t)
-	c.broker(t, 0, 2)
-	c.broker(t, 1, 2)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestGroup_AKilledConsumer$")
-	cmd.Env = append(os.Environ(), consumeVariable+"="+c.addr)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	addr, id, _ := strings.Cut(job, " ")
+	c, err := client.NewConsumer(addr, "g", []string{"t"}, client.WithConsumerID(id), client.WithCommitEvery(50*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	t.Fatal(c.Run(context.Background(), func(_ context.Context, m client.Received) error {
+		_, err := fmt.Printf("given %s\n", m.Body)
+		return err
+	}))
+}
+
+// consumerProcess is a consumer in a process of its own, and what it was given.
+type consumerProcess struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu    sync.Mutex
+	given []string
+}
+
+// consumeElsewhere starts a consumer. What it says is read until first, and goes on when more is closed.
+func consumeElsewhere(t *testing.T, c *testCluster, id string, first int, more <-chan struct{}) *consumerProcess {
+	t.Helper()
+	p := &consumerProcess{cmd: exec.Command(os.Args[0], "-test.run=^TestConsumerProcess$"), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), consumeVariable+"="+c.addr+" "+id)
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	var mu sync.Mutex
-	given := map[string]bool{}
-	ended := make(chan struct{})
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
-		defer close(ended)
+		defer close(p.ended)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if body, ok := strings.CutPrefix(lines.Text(), "given "); ok {
-				mu.Lock()
-				given[body] = true
-				mu.Unlock()
+			body, ok := strings.CutPrefix(lines.Text(), "given ")
+			if !ok {
+				continue
+			}
+			p.mu.Lock()
+			p.given = append(p.given, body)
+			n := len(p.given)
+			p.mu.Unlock()
+			if n == first {
+				<-more
 			}
 		}
 	}()
-	count := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(given)
+	return p
+}
+
+func (p *consumerProcess) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.given)
+}
+
+func (p *consumerProcess) kill(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
 	}
+	<-p.ended
+	_ = p.cmd.Wait() // it was killed
+}
+
+// A consumer is killed. Others have its partitions when its session is over, and go on where it committed last: nothing is left out.
+func TestGroup_AKilledConsumer(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	killed := consumeElsewhere(t, c, "killed", 0, nil)
 	a := run(t, member(t, c, "g", "a"), nil)
 	c.sharedBy(t, "g", "a", "killed")
 	f := newFeed(t, c.addr)
 	f.send(200)
-	eventually(t, "both read", func() bool { return count() > 50 && a.count() > 50 })
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-ended
-	_ = cmd.Wait() // it was killed
+	eventually(t, "both read", func() bool { return killed.count() > 50 && a.count() > 50 })
+	killed.kill(t)
 	f.send(40)
 	c.sharedBy(t, "g", "a")
 	eventually(t, "everything was given to one of them", func() bool {
-		return !slices.ContainsFunc(f.sent, func(body string) bool { return !given[body] && !holds([]string{body}, a) })
+		return !slices.ContainsFunc(f.sent, func(body string) bool { return !slices.Contains(killed.given, body) && !holds([]string{body}, a) })
 	})
 	again := 0
 	for _, m := range a.messages() {
-		if given[string(m.Body)] {
+		if slices.Contains(killed.given, string(m.Body)) {
 			again++
 		}
 	}
-	t.Logf("%d of %d messages came again", again, len(given))
+	t.Logf("%d of %d messages came again", again, len(killed.given))
+}
+
+// A consumer's process is stopped in the middle of many messages that it has got already, and goes on when its partition is somebody else's: it looks at the clock
+// before it hands over the next one.
+func TestGroup_AStoppedProcessHandsOverNothingMore(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 1)
+	const messages = 20_000 // one answer, and more than a pipe holds
+	p := producer(t, c.addr)
+	var stored sync.WaitGroup
+	for i := range messages {
+		stored.Add(1)
+		p.SendAsync(client.Message{Topic: "t", Body: fmt.Append(nil, i)}, func(_ client.Receipt, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			stored.Done()
+		})
+	}
+	stored.Wait()
+	more := make(chan struct{})
+	stopped := consumeElsewhere(t, c, "a", 10, more)
+	eventually(t, "it has begun, and waits for the pipe", func() bool { return stopped.count() == 10 })
+	b := run(t, member(t, c, "g", "b"), nil)
+	if err := stopped.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	close(more)
+	eventually(t, "the other one has the partition and everything", func() bool { return b.count() > 0 && string(b.last().Body) == fmt.Sprint(messages-1) })
+	before := stopped.count()
+	if before == messages {
+		t.Fatal("it was given everything before it was stopped")
+	}
+	if err := b.Commit(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := stopped.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	// It joins again, and its id is the first one.
+	eventually(t, "it has its partition again", func() bool { return c.owners(t, "g")["0-0"] == "a" })
+	if _, err := p.Send(testContext(t), "t", []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it reads again", func() bool {
+		stopped.mu.Lock()
+		defer stopped.mu.Unlock()
+		return stopped.given[len(stopped.given)-1] == "last"
+	})
+	if n := stopped.count() - before - 1; n > 1 {
+		t.Errorf("it was given %d more messages of the other one's partition, want at most what it had in its hands", n)
+	}
+	stopped.kill(t)
 }
 
 // clusterConfig is the configuration of a broker of the cluster with the topic t.

@@ -129,7 +129,17 @@ func (r *reading) messages() []client.Received {
 	return slices.Clone(r.list)
 }
 
-func (r *reading) count() int { return len(r.messages()) }
+func (r *reading) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.list)
+}
+
+func (r *reading) last() client.Received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list[len(r.list)-1]
+}
 
 func partitionOf(m client.Received) string { return fmt.Sprintf("%d-%d", m.Broker, m.Partition) }
 
@@ -229,10 +239,11 @@ func TestGroup_SharesPartitions(t *testing.T) {
 	for _, r := range []*reading{a, b, d} {
 		last := map[string]int64{}
 		for _, m := range r.messages() {
-			if p := partitionOf(m); m.Offset < last[p] {
+			p := partitionOf(m)
+			if m.Offset < last[p] {
 				t.Errorf("%s is not in order", p)
 			}
-			last[partitionOf(m)] = m.Next
+			last[p] = m.Next
 		}
 	}
 	if n := a.count() + b.count() + d.count(); n != len(f.sent) {

@@ -34,6 +34,7 @@ var sideBySide = []scenario{
 	{"resume", resume},
 	{"newest", newest},
 	{"group", group},
+	{"mixed", mixed},
 	{"hash", hashed},
 	{"broadcast", broadcast},
 	{"recover", recoverFailed},
