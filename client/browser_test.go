@@ -96,7 +96,7 @@ func TestBrowser_OfACluster(t *testing.T) {
 	c.broker(t, 1, 1)
 	f := newFeed(t, c.addr)
 	f.send(30)
-	eventually(t, "both brokers are used", func() bool { return len(f.ends) == 3 || f.send(1) == nil })
+	eventually(t, "both brokers are used", func() bool { f.send(1); return len(f.ends) == 3 })
 	b := openBrowser(t, c.addr, "t")
 	if got := int(b.Progress().TotalMessages); got != len(f.sent) {
 		t.Errorf("%d messages, want %d", got, len(f.sent))

@@ -301,6 +301,38 @@ func TestRecovery_AFullStoreStopsThePartition(t *testing.T) {
 	r.end(t)
 }
 
+// A message that waits for its next attempt is not in anybody's hands: its partition may go to another member, which gets it.
+func TestRecovery_WhatIsSetAsideGoesToTheNextOwner(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	f := newFeed(t, c.addr)
+	o := quick(t.TempDir())
+	o.RetryFrom, o.RetryTo = time.Hour, time.Hour
+	failed := make(chan string, 10)
+	a := runBeside(t, member(t, c, "g", "a", client.WithRecovery(o)), func(_ context.Context, m client.Received) error {
+		failed <- partitionOf(m)
+		return errHandler
+	})
+	eventually(t, "a owns both", func() bool { return len(c.owners(t, "g")) == 2 })
+	for number := range int32(2) {
+		for range 2 {
+			if _, err := f.p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, number), Body: fmt.Append(nil, "bad ", number)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if one, other := receive(t, failed), receive(t, failed); one == other {
+		t.Errorf("%s goes on behind a message that failed", one)
+	}
+	b := run(t, member(t, c, "g", "b"), nil)
+	eventually(t, "b has both messages of its partition", func() bool { return b.count() == 2 })
+	a.end(t)
+	eventually(t, "b has all", func() bool { return b.count() == 4 })
+	if len(failed) > 0 {
+		t.Errorf("%s was tried again", receive(t, failed))
+	}
+}
+
 // Options that make no sense are errors.
 func TestRecovery_Options(t *testing.T) {
 	for _, o := range []client.Recovery{{}, {Dir: "x", MaxBytes: -1}, {Dir: "x", Attempts: -1}, {Dir: "x", Retries: -2}, {Dir: "x", RetryTo: -1}} {

@@ -22,6 +22,8 @@ import (
 //	TOPIC.B-P.refused        messages that a broker refused for good after they were accepted, as frames
 //	lock                     held by the producer that uses the directory
 //
+// A consumer keeps messages whose handler failed in the same kind of files; recovery_store.go tells what their frames say.
+//
 // A spill file begins with a header, and then come frames; numbers are big-endian:
 //
 //	 0        8                  16
