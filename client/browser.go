@@ -19,7 +19,8 @@ import (
 const (
 	browserGroup     = "metaq-browser" // what a browser calls itself in its requests; nothing is kept for it
 	browserFetchSize = 1 << 20
-	browserRetryFor  = 30 * time.Second // how long it waits for a broker that does not answer
+	browserRetryFor  = 30 * time.Second // how long it waits for a broker that cannot be had
+	browserTimeout   = 10 * time.Second // for one answer, and the connection before it
 	countTries       = 5                // to count a partition while nothing is put into it
 )
 
@@ -43,8 +44,8 @@ type browsed struct {
 	list     []Received // fetched, and not handed over
 }
 
-// BrowserProgress is how far a Browser is. The totals are exact, unless messages were put into the topic in the very moment when it was opened. Messages that retention
-// removes meanwhile are not read.
+// BrowserProgress is how far a Browser is. The totals are exact, unless messages were put into the topic in the very moment when it was opened. Messages
+// that retention removes meanwhile are not read.
 type BrowserProgress struct {
 	Messages, Bytes           int64 // handed over
 	TotalMessages, TotalBytes int64
@@ -58,8 +59,8 @@ type browserOptions struct{ start Start }
 // BrowseFrom says where a browser begins in each partition. Default: FromEarliest.
 func BrowseFrom(s Start) BrowserOption { return func(o *browserOptions) { o.start = s } }
 
-// OpenBrowser finds the partitions of a topic, on one broker (host:port) or on all of a cluster (zk://...), and their ends. A topic that is not there is one without
-// messages. Closed partitions of a broker that stands alone are left out; in a cluster they are an error.
+// OpenBrowser finds the partitions of a topic, on one broker (host:port) or on all of a cluster (zk://...), and their ends. A topic that is not there is
+// one without messages. Closed partitions of a broker that stands alone are left out; in a cluster they are an error.
 func OpenBrowser(ctx context.Context, addr, topic string, opts ...BrowserOption) (*Browser, error) {
 	var o browserOptions
 	for _, opt := range opts {
@@ -97,7 +98,7 @@ func (b *Browser) Messages(ctx context.Context) iter.Seq2[Received, error] {
 		for len(b.parts) > 0 {
 			p := b.parts[0]
 			if len(p.list) == 0 && p.offset < p.end {
-				if err := b.ask(ctx, p, func(conn *Conn) error { return p.fetch(ctx, conn) }); err != nil {
+				if err := b.ask(ctx, p, p.fetch); err != nil {
 					yield(Received{}, fmt.Errorf("browse %s at offset %d: %w", p.place, p.offset, err))
 					return
 				}
@@ -127,7 +128,7 @@ func (b *Browser) open(ctx context.Context, start Start) error {
 	}
 	for _, p := range b.parts {
 		var lag Lag
-		err := b.ask(ctx, p, func(conn *Conn) (err error) {
+		err := b.ask(ctx, p, func(ctx context.Context, conn *Conn) (err error) {
 			lag, err = p.measure(ctx, conn, start)
 			return err
 		})
@@ -143,7 +144,7 @@ func (b *Browser) open(ctx context.Context, start Start) error {
 func (b *Browser) find(ctx context.Context) error {
 	if b.cluster.directory == nil {
 		alone := &browsed{replicas: []string{b.cluster.alone}}
-		return b.ask(ctx, alone, func(conn *Conn) error {
+		return b.ask(ctx, alone, func(ctx context.Context, conn *Conn) error {
 			list, err := conn.Route(ctx, b.topic)
 			if statusOf(err) == protocol.StatusNotFound {
 				return nil
@@ -182,7 +183,7 @@ func (b *Browser) add(partition Partition, addr string) {
 }
 
 // ask asks a broker, and the replicas of the partition in turn while they do not answer.
-func (b *Browser) ask(ctx context.Context, p *browsed, question func(*Conn) error) error {
+func (b *Browser) ask(ctx context.Context, p *browsed, question func(context.Context, *Conn) error) error {
 	wait, until := newBackoff(), time.Now().Add(browserRetryFor)
 	for {
 		err := b.askOnce(ctx, p, question)
@@ -198,17 +199,20 @@ func (b *Browser) ask(ctx context.Context, p *browsed, question func(*Conn) erro
 	}
 }
 
-func (b *Browser) askOnce(ctx context.Context, p *browsed, question func(*Conn) error) error {
-	within, cancel := context.WithTimeout(ctx, dialTimeout)
+func (b *Browser) askOnce(ctx context.Context, p *browsed, question func(context.Context, *Conn) error) error {
+	within, cancel := context.WithTimeout(ctx, browserTimeout)
 	defer cancel()
 	conn, err := b.cluster.conn(within, p.replicas[0])
+	if err == nil {
+		err = question(within, conn)
+	}
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		return &StatusError{Status: protocol.StatusTimeout, Text: "no connection to " + p.replicas[0]}
+		if conn != nil {
+			conn.fail(fmt.Errorf("metaq: no answer for %v: %w", browserTimeout, context.DeadlineExceeded))
+		}
+		return &StatusError{Status: protocol.StatusTimeout, Text: "no answer from " + p.replicas[0]}
 	}
-	if err != nil {
-		return err
-	}
-	return question(conn)
+	return err
 }
 
 // measure finds where a partition begins and ends, and what lies between.

@@ -24,7 +24,8 @@ func TestWithFilter_WhatIsLeftOutCountsAsDone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := consumer(t, b.Addr, "g", "t", client.WithFilter(client.AttributeIs("red", "green")), client.WithFilter(client.AttributePrefix("r")), client.WithCommitEvery(0))
+	c := consumer(t, b.Addr, "g", "t", client.WithCommitEvery(0),
+		client.WithFilter(client.AttributeIs("red", "green")), client.WithFilter(client.AttributePrefix("r")))
 	if got := fmt.Sprint(read(t, c, 2)[0]); got != "[red red]" {
 		t.Errorf("got %s", got)
 	}

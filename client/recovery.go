@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func openRecovery(r Recovery, group protocol.Group, log *slog.Logger) (*recovery
 		r.Retries = 20
 	}
 	if r.Attempts < 1 || r.Retries < -1 || r.MaxAge < 0 {
-		return nil, fmt.Errorf("metaq: recovery: %d attempts, %d retries of stored messages, an age of %v: at least one attempt, no negative numbers but -1 for retries without a limit",
+		return nil, fmt.Errorf("metaq: recovery: %d attempts, %d retries of stored messages, an age of %v: nothing may be negative but -1 for retries without a limit",
 			r.Attempts, r.Retries, r.MaxAge)
 	}
 	dir := filepath.Join(r.Dir, string(group))
@@ -207,7 +208,9 @@ func (r *recovery) retry(ctx context.Context, f *failedMessage, handler func(con
 		return
 	}
 	where := []any{"topic", f.Topic, "partition", f.Partition, "offset", f.Offset}
-	failure := handler(ctx, f.Received)
+	given := f.Received
+	given.Body = bytes.Clone(f.Body) // the handler may write into it, and fail
+	failure := handler(ctx, given)
 	switch {
 	case failure == nil:
 		r.store.done(f)
@@ -221,16 +224,17 @@ func (r *recovery) retry(ctx context.Context, f *failedMessage, handler func(con
 		r.store.again(f, pauseAfter(f.tries+1, r.StoredFrom, r.StoredTo))
 		return
 	}
-	given := Rejected{Received: f.Received, Err: failure.Error(), Tries: r.Attempts + f.tries, Since: f.since, At: time.Now()}
+	given.Body = bytes.Clone(f.Body)
+	rejected := Rejected{Received: given, Err: failure.Error(), Tries: r.Attempts + f.tries, Since: f.since, At: time.Now()}
 	reject := r.Reject
 	if reject == nil {
 		reject = func(_ context.Context, m Rejected) error { return r.rejected.add(m) }
 	}
-	if err := reject(ctx, given); err != nil {
+	if err := reject(ctx, rejected); err != nil {
 		r.log.Error("a message that is given up cannot be rejected, and stays stored", append(where, "failure", failure, "error", err)...)
 		r.store.again(f, r.StoredTo)
 		return
 	}
-	r.log.Error("a message is rejected", append(where, "tries", given.Tries, "error", failure)...)
+	r.log.Error("a message is rejected", append(where, "tries", rejected.Tries, "error", failure)...)
 	r.store.done(f)
 }

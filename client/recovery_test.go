@@ -211,6 +211,30 @@ func TestRecovery_RejectsAndRedrives(t *testing.T) {
 	}
 }
 
+// The body belongs to the handler. What it does to it and then fails is not seen by the next try, nor in what is rejected.
+func TestRecovery_AHandlerThatWritesIntoTheBody(t *testing.T) {
+	b := metaqtest.Start(t)
+	sendAll(t, b.Addr, "t", "body")
+	o := quick(t.TempDir())
+	o.Retries = 2
+	last := make(chan client.Rejected, 1)
+	o.Reject = func(_ context.Context, m client.Rejected) error {
+		last <- m
+		return nil
+	}
+	r := runBeside(t, consumer(t, b.Addr, "g", "t", client.WithRecovery(o)), func(_ context.Context, m client.Received) error {
+		if string(m.Body) != "body" {
+			t.Errorf("the handler got %q", m.Body)
+		}
+		clear(m.Body)
+		return errHandler
+	})
+	if m := receive(t, last); string(m.Body) != "body" {
+		t.Errorf("rejected %q", m.Body)
+	}
+	r.end(t)
+}
+
 // What the program does with rejected messages may fail: they stay stored until it does not.
 func TestRecovery_RejectOfTheProgram(t *testing.T) {
 	b := metaqtest.Start(t)

@@ -47,7 +47,8 @@ type rejectedLine struct {
 	At        time.Time `json:"rejected"`
 }
 
-// ReadRejected reads the messages that consumers of a group have rejected, the oldest first, from the directory of their Recovery. It may be used while a consumer runs.
+// ReadRejected reads the messages that consumers of a group have rejected, the oldest first, from the directory of their Recovery. It may be used while a
+// consumer runs.
 func ReadRejected(dir, group string) iter.Seq2[Rejected, error] {
 	return func(yield func(Rejected, error) bool) {
 		g, err := protocol.ParseGroup(group)
@@ -63,8 +64,8 @@ func ReadRejected(dir, group string) iter.Seq2[Rejected, error] {
 	}
 }
 
-// Redrive takes rejected messages back that match wants, nil for all: they are stored and tried again as if they had failed for the first time. It tells how many. If it
-// fails in the middle, messages may be both stored and rejected.
+// Redrive takes rejected messages back that match wants, nil for all: they are stored and tried again as if they had failed for the first time. It tells how
+// many. If it fails in the middle, messages may be both stored and rejected.
 func (c *Consumer) Redrive(match func(Rejected) bool) (n int, err error) {
 	if c.recovery == nil {
 		return 0, errors.New("metaq: there are no rejected messages without WithRecovery")

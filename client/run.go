@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"iter"
 
@@ -59,7 +60,11 @@ func (c *Consumer) work(ctx context.Context, handler func(context.Context, Recei
 			if c.recovery != nil && c.recovery.store.has(m) {
 				return true // it comes again because its offset was not committed
 			}
-			err := handler(ctx, m)
+			given := m
+			if c.recovery != nil {
+				given.Body = bytes.Clone(m.Body) // the handler may write into it, and fail
+			}
+			err := handler(ctx, given)
 			switch {
 			case err == nil:
 				c.recovery.goesOn(b)
