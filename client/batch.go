@@ -74,43 +74,30 @@ func (c *Consumer) takeAside() (b *batch, wait time.Duration) {
 	return nil, wait
 }
 
-// each calls do with the messages of a batch that are wanted. When do says that one is not done with, the rest is set aside, and goes on when its time has come
-// and messages are asked for. What is no longer this consumer's is dropped.
-func (c *Consumer) each(ctx context.Context, b *batch, do func(Received) bool) bool {
-	for len(b.messages) > 0 {
-		if !c.take(b.from) {
-			c.recovery.goesOn(b)
-			return true
-		}
-		if !c.one(ctx, b, do) {
-			return false
-		}
-		b.messages = b.messages[1:]
-		b.tries, b.stopped = 0, false
-	}
-	<-b.from.turn
-	return true
-}
-
-// one does the first message of a batch, which was taken.
-func (c *Consumer) one(ctx context.Context, b *batch, do func(Received) bool) (done bool) {
-	m := b.messages[0]
-	defer func() { // also after a panic
-		c.putDown(b.from, m, done)
-		if !done {
-			c.mu.Lock()
-			c.aside = append(c.aside, b)
-			c.mu.Unlock()
+// each calls do with the messages of a batch that are wanted. When do says that one is not done, the rest is set aside. What is no longer this consumer's is
+// dropped.
+func (c *Consumer) each(ctx context.Context, b *batch, do func(Received) bool) (ok bool) {
+	defer func() {
+		if !ok { // also after a panic
+			c.putDown(b)
 		}
 	}()
-	if ctx.Err() != nil {
-		return false
-	}
-	if c.wants(ctx, m) {
-		if !do(m) {
+	for more := c.take(b, false); more; more = c.take(b, true) {
+		m := b.messages[0]
+		if ctx.Err() != nil {
 			return false
 		}
-		c.remember(ctx, m)
+		if c.wants(ctx, m) {
+			if !do(m) {
+				return false
+			}
+			c.remember(ctx, m)
+		}
+		c.recovery.goesOn(b)
+	}
+	c.recovery.goesOn(b) // elsewhere, if it stopped here
+	if len(b.messages) == 0 {
+		<-b.from.turn
 	}
 	return true
 }

@@ -134,24 +134,35 @@ func (c *Consumer) assign() {
 	}
 }
 
-// take says whether a message of a reader may be handed over, which is so only while its partition is this consumer's for sure.
-func (c *Consumer) take(r *reader) bool {
+// take says whether the next message of a batch may be handed over, which is so only while its partition is this consumer's for sure. done: the one before it,
+// which is still in the batch, is done.
+func (c *Consumer) take(b *batch, done bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || r.released || !r.claim.Valid() {
+	r := b.from
+	if done {
+		m := &b.messages[0]
+		r.position, r.known, r.changed = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}, true, true
+		b.messages = b.messages[1:]
+		b.tries = 0
+	}
+	if len(b.messages) == 0 || c.closing || r.released || !r.claim.Valid() {
+		c.putDownLocked(r)
 		return false
 	}
 	c.inHand[r] = true
 	return true
 }
 
-// putDown notes that whoever had a message is done with it, or has not done it.
-func (c *Consumer) putDown(r *reader, m Received, done bool) {
+// putDown notes that whoever had a message of a batch has not done it. The batch goes on when its time has come and messages are asked for.
+func (c *Consumer) putDown(b *batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if done {
-		r.position, r.known, r.changed = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}, true, true
-	}
+	c.putDownLocked(b.from)
+	c.aside = append(c.aside, b)
+}
+
+func (c *Consumer) putDownLocked(r *reader) {
 	delete(c.inHand, r)
 	if c.free != nil {
 		close(c.free)

@@ -176,6 +176,33 @@ func TestGroup_AStoppedProcessHandsOverNothingMore(t *testing.T) {
 	stopped.kill(t)
 }
 
+// ZooKeeper is set up empty and one member does not come back, so that a partition is dealt to another than the one that knows how far it came.
+func TestGroup_NoOffsetMovesToAnotherMemberWhenZooKeeperIsEmpty(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	gone := consumeElsewhere(t, c, "a", 0, nil)
+	b, d := run(t, member(t, c, "g", "b"), nil), run(t, member(t, c, "g", "d"), nil)
+	c.sharedBy(t, "g", "a", "b", "d")
+	f := newFeed(t, c.addr)
+	f.send(40)
+	eventually(t, "everything is received", func() bool { return gone.count()+b.count()+d.count() == 40 })
+	if first := b.last(); partitionOf(first) != "1-0" {
+		t.Fatalf("b has %s", partitionOf(first))
+	}
+	before := d.count()
+	c.Kill(t)
+	gone.kill(t)
+	c.Empty(t)
+	c.Restart(t)
+	c.sharedBy(t, "g", "b", "d") // 1-0 is d's now
+	later := f.send(8)
+	eventually(t, "what came later is received", func() bool { return holds(later, b, d) })
+	if n := d.count() - before; n != 4 {
+		t.Errorf("d was given %d messages, want the 4 that are new", n)
+	}
+}
+
 // clusterConfig is the configuration of a broker of the cluster with the topic t.
 func (c *testCluster) clusterConfig(id, partitions int) string {
 	return fmt.Sprintf("[system]\nbrokerId=%d\nhostName=127.0.0.1\n[zookeeper]\nzk.zkConnect=%s\nzk.zkSessionTimeoutMs=2000\nzk.zkSyncTimeMs=50\n[topic=t]\nnumPartitions=%d\n",

@@ -150,7 +150,6 @@ func (r *recovery) failed(b *batch, m Received, failure error) (stored bool) {
 	err := r.store.add(failedMessage{Received: m, since: now, due: now.Add(pauseAfter(1, r.StoredFrom, r.StoredTo))})
 	if err == nil {
 		r.log.Warn("a message whose handler fails is stored and tried again later", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "error", failure)
-		r.goesOn(b)
 		return true
 	}
 	b.resume = now.Add(stoppedFor)
@@ -165,16 +164,17 @@ func (r *recovery) failed(b *batch, m Received, failure error) (stored bool) {
 	return false
 }
 
-// goesOn notes that the first message of a batch does not stop its partition, or not here any more.
+// goesOn notes that a batch does not stop its partition any more, if it did.
 func (r *recovery) goesOn(b *batch) {
-	if r == nil || !b.stopped {
+	if !b.stopped {
 		return
 	}
-	m := b.messages[0]
-	r.log.Info("a partition that had stopped goes on", "topic", m.Topic, "partition", m.Partition)
+	b.stopped = false
+	p := b.from.claim.place
+	r.log.Info("a partition that had stopped goes on", "topic", p.Topic, "partition", p.Partition)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.stopped, m.place())
+	delete(r.stopped, p)
 }
 
 func (m Received) place() zkcoord.TopicPartition {

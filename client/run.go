@@ -67,7 +67,6 @@ func (c *Consumer) work(ctx context.Context, handler func(context.Context, Recei
 			err := handler(ctx, given)
 			switch {
 			case err == nil:
-				c.recovery.goesOn(b)
 				return true
 			case c.recovery == nil:
 				failed = err

@@ -136,16 +136,3 @@ func (a *app) browsed(m client.Received) message {
 	}
 	return shown
 }
-
-// start is the place as the client takes it.
-func (p place) start() client.Start {
-	switch p.kind {
-	case atLatest:
-		return client.FromLatest()
-	case atOffset:
-		return client.FromOffset(p.offset)
-	case atTime:
-		return client.FromTime(p.time)
-	}
-	return client.FromEarliest()
-}

@@ -33,6 +33,9 @@ With --group the broker remembers how far the group has read: the next get of th
 kept after its messages were written to standard output, so that a get that is killed may print some again, but never
 leaves one out. --from then moves the group.
 
+In a cluster (--zk) get is one of the group's consumers, as programs are: -f and --group are needed, it gets its share of
+the partitions of all brokers, and the position is kept in ZooKeeper. --from is for a group that has none yet.
+
 --from is earliest, latest, an offset in bytes (of one partition), a time (2026-11-21T14:30:00Z, '2026-11-21 14:30'), or
 an age (15m). Default: where the group stopped, else earliest.
 
@@ -43,6 +46,7 @@ The exit code is 3 when there was nothing to print.`,
 		Example: `  metaq get greetings
   metaq get logs --group backup              # what is new since the last time
   metaq get logs -f --from latest            # like tail -f
+  metaq get logs -f --group backup --zk 127.0.0.1:2181 # start it twice to share the work
   metaq get logs --from 15m -o json
   metaq get logs --partition 0 --from 1048576 -n 10
   metaq get images --partition 0 -n 1 -o hex | xxd -r -p > cat.png`,
@@ -53,8 +57,16 @@ The exit code is 3 when there was nothing to print.`,
 			if err := o.check(args[0]); err != nil {
 				return err
 			}
+			if a.cluster != nil {
+				if err := o.checkCluster(); err != nil {
+					return err
+				}
+			}
 			ctx, cancel := a.withTimeout(cmd.Context(), 0)
 			defer cancel()
+			if a.cluster != nil {
+				return consume(ctx, a, &o)
+			}
 			r := newReader(a, &o)
 			defer r.close()
 			return r.run(ctx)
@@ -70,7 +82,22 @@ The exit code is 3 when there was nothing to print.`,
 	addOutputFlag(cmd, &o.output, "raw", "json", "hex")
 	_ = cmd.RegisterFlagCompletionFunc("from",
 		cobra.FixedCompletions([]string{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	return worksOnCluster(cmd)
+}
+
+// checkCluster refuses what a consumer of a group cannot do.
+func (o *getOptions) checkCluster() error {
+	switch {
+	case !o.follow || o.group == "":
+		return usagef("in a cluster get reads as a consumer of a group: add -f and --group GROUP, or name one broker with --broker HOST:PORT")
+	case o.noCommit:
+		return usagef("--no-commit is for one broker: a consumer of a group in a cluster keeps its position")
+	case o.from.kind == atOffset && o.from.offset > 0:
+		return usagef("--from %d is an offset of one partition: use earliest, latest, a time or an age", o.from.offset)
+	case o.partition >= 0:
+		return usagef("--partition is for one broker: in a cluster the consumers of a group share the partitions")
+	}
+	return nil
 }
 
 func (o *getOptions) check(topic string) (err error) {

@@ -20,7 +20,7 @@ const (
 // message is one stored message as get prints it.
 type message struct {
 	topic     string
-	broker    *int // of a cluster
+	broker    *int // in a cluster
 	partition int32
 	offset    int64
 	next      int64 // offset behind it
