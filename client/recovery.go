@@ -99,7 +99,7 @@ func openRecovery(r Recovery, group protocol.Group, log *slog.Logger) (*recovery
 		r.Retries = 20
 	}
 	if r.Attempts < 1 || r.Retries < -1 || r.MaxAge < 0 {
-		return nil, fmt.Errorf("metaq: recovery: %d attempts, %d retries of stored messages, an age of %v: nothing may be negative but -1 for retries without a limit",
+		return nil, fmt.Errorf("metaq: recovery: %d attempts, %d retries of stored messages, an age of %v: none may be negative, but retries may be -1",
 			r.Attempts, r.Retries, r.MaxAge)
 	}
 	dir := filepath.Join(r.Dir, string(group))

@@ -60,7 +60,8 @@ func TestFailedStore_KeepsWhatIsNotDone(t *testing.T) {
 		}
 		for _, m := range takeAll(t, s) {
 			want := failing(m.Offset, body(m.Offset))
-			if string(m.Body) != string(want.Body) || m.Attribute != "red" || m.ID != want.ID || m.Next != want.Next || !m.since.Equal(want.since) || m.tries != left[m.Offset] {
+			if string(m.Body) != string(want.Body) || m.Attribute != "red" || m.ID != want.ID || m.Next != want.Next || !m.since.Equal(want.since) ||
+				m.tries != left[m.Offset] {
 				t.Fatalf("message %d: %+v", m.Offset, m.Received)
 			}
 			switch random.IntN(4) {
