@@ -78,6 +78,7 @@ type Session struct {
 	log     *slog.Logger
 	began   time.Time
 	heard   atomic.Int64 // when a server was heard last, since began
+	dialed  atomic.Int64 // when the last connection was begun, since began
 
 	mu       sync.Mutex
 	conn     *zk.Conn // the library's; another one when a server will have no more of it, see renew
@@ -234,6 +235,7 @@ func (s *Session) happenedLocked(e zk.Event) {
 		return
 	case e.State == zk.StateHasSession:
 		now = Status{Connected, s.conn.SessionID()}
+		s.heard.Store(max(s.heard.Load(), s.dialed.Load())) // it has heard our greeting after that
 		if now.ID != s.status.ID {
 			s.log.Info("zookeeper: a new session", "id", fmt.Sprintf("%#x", now.ID), "server", e.Server, "timeout", s.timeout)
 		}
@@ -284,7 +286,7 @@ const clockLooks = 20
 // answer that came to it meanwhile says nothing; one to this request does.
 func (s *Session) confirm() {
 	conn := s.library()
-	id := conn.SessionID()
+	id, asked := conn.SessionID(), time.Since(s.began)
 	answered := make(chan error, 1)
 	go func() {
 		_, _, err := conn.Exists("/")
@@ -293,6 +295,7 @@ func (s *Session) confirm() {
 	select {
 	case err := <-answered:
 		if err == nil && id == conn.SessionID() {
+			s.heard.Store(int64(asked))
 			s.mu.Lock()
 			s.setLocked(Status{Connected, id})
 			s.mu.Unlock()
@@ -306,8 +309,13 @@ func (s *Session) lostIn() time.Duration {
 	return time.Duration(s.heard.Load()) + s.Timeout()*2/3 - time.Since(s.began)
 }
 
-// hear notes that a server has said something.
-func (s *Session) hear() { s.heard.Store(int64(time.Since(s.began))) }
+// hear notes that a server has said something. When the session counts as lost already, that may have lain there while this process was stopped, so it says
+// nothing: see confirm.
+func (s *Session) hear() {
+	if s.lostIn() > 0 {
+		s.heard.Store(int64(time.Since(s.began)))
+	}
+}
 
 func (s *Session) grant(d time.Duration) {
 	s.mu.Lock()
@@ -319,6 +327,7 @@ func (s *Session) grant(d time.Duration) {
 }
 
 func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
+	s.dialed.Store(int64(time.Since(s.began)))
 	c, err := net.DialTimeout(network, address, s.config.ConnectTimeout)
 	if err != nil {
 		return nil, err
