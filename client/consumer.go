@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ type Received struct {
 }
 
 // Consumer reads topics for a group. Which partitions, its assignment says: all of a broker that stands alone; in a cluster those that it has got as a member of
-// the group, or with WithBroadcast all that there are. Each partition has a reader, a goroutine that fetches ahead; one goroutine, which iterates, hands over.
+// the group, or with WithBroadcast all that there are. Each partition has a reader, a goroutine that fetches ahead; the goroutine that iterates, or those of Run, hand over.
 type Consumer struct {
 	group      protocol.Group
 	topics     []protocol.Topic
@@ -41,23 +40,17 @@ type Consumer struct {
 	done       sync.WaitGroup
 	started    sync.Once
 	batches    chan *batch
+	recovery   *recovery     // nil without WithRecovery
 	committing chan struct{} // of capacity 1: an older offset must not be saved after a newer one
 
 	mu      sync.Mutex
 	readers map[zkcoord.TopicPartition]*reader
 	been    map[zkcoord.TopicPartition]zkcoord.Offset // where this consumer was in partitions that it no longer reads
-	inHand  *reader                                   // whose message has been handed over and is not done
-	free    chan struct{}                             // closed when nothing is in hand; nil while nobody waits for that
+	inHand  map[*reader]bool                          // whose message has been handed over and is not done
+	free    chan struct{}                             // closed when a message is put down; nil while nobody waits for that
+	aside   []*batch                                  // not done with; they go on when messages are asked for, at their times
 	closing bool
 	fatal   error
-
-	next *batch // being handed over; of the iterating goroutine
-}
-
-// batch is what a reader got with one answer.
-type batch struct {
-	from     *reader
-	messages []Received
 }
 
 // An assignment says what a consumer reads: it calls acquire and release.
@@ -75,13 +68,13 @@ type assignment interface {
 func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*Consumer, error) {
 	o := consumerOptions{
 		start: FromEarliest(), fetchSize: 1 << 20, wait: 5 * time.Second, commitEvery: 5 * time.Second, refresh: 5 * time.Second,
-		assign: zkcoord.AssignRanges, log: slog.New(slog.DiscardHandler),
+		assign: zkcoord.AssignRanges, workers: 1, log: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
-		been: map[zkcoord.TopicPartition]zkcoord.Offset{}}
+		been: map[zkcoord.TopicPartition]zkcoord.Offset{}, inHand: map[*reader]bool{}}
 	var err error
 	if c.group, err = protocol.ParseGroup(group); err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
@@ -105,8 +98,17 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	if o.broadcast && o.offsets == nil {
 		return nil, errors.New("metaq: each broadcast consumer keeps its own offsets: give it a store of its own (WithOffsetStore), for example a file of package offsetfile")
 	}
+	if o.workers < 1 {
+		return nil, fmt.Errorf("metaq: %d workers: at least one is needed", o.workers)
+	}
 	if c.cluster, err = openCluster(addr, o.log); err != nil {
 		return nil, err
+	}
+	if o.recovery != nil {
+		if c.recovery, err = openRecovery(*o.recovery, c.group, o.log); err != nil {
+			c.cluster.close()
+			return nil, err
+		}
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.assign()
@@ -132,37 +134,6 @@ func (c *Consumer) assign() {
 	}
 }
 
-// Messages iterates over the messages of all partitions as they come, those of a partition in order. It waits for more until ctx ends or
-// the consumer is closed, which ends the iteration without an error. An error that a retry cannot mend is yielded once and ends it. A
-// message counts as done when the next one is asked for. One goroutine may iterate at a time; a later iteration goes on where one ended.
-func (c *Consumer) Messages(ctx context.Context) iter.Seq2[Received, error] {
-	return func(yield func(Received, error) bool) {
-		c.started.Do(c.start)
-		for {
-			for ok := c.next != nil && c.take(c.next, false); ok; ok = c.take(c.next, true) {
-				if ctx.Err() != nil || !yield(c.next.messages[0], nil) {
-					c.putDown()
-					return
-				}
-			}
-			c.next = nil
-			select {
-			case c.next = <-c.batches:
-			case <-ctx.Done():
-				return
-			case <-c.ctx.Done():
-				c.mu.Lock()
-				err := c.fatal
-				c.mu.Unlock()
-				if err != nil {
-					yield(Received{}, err)
-				}
-				return
-			}
-		}
-	}
-}
-
 // take says whether the next message of a batch may be handed over, which is so only while its partition is this consumer's for sure. done: the one before it,
 // which is still in the batch, is done.
 func (c *Consumer) take(b *batch, done bool) bool {
@@ -173,24 +144,26 @@ func (c *Consumer) take(b *batch, done bool) bool {
 		m := &b.messages[0]
 		r.position, r.known, r.changed = zkcoord.Offset{MessageID: m.ID, Offset: m.Next}, true, true
 		b.messages = b.messages[1:]
+		b.tries = 0
 	}
 	if len(b.messages) == 0 || c.closing || r.released || !r.claim.Valid() {
-		c.putDownLocked()
+		c.putDownLocked(r)
 		return false
 	}
-	c.inHand = r
+	c.inHand[r] = true
 	return true
 }
 
-// putDown notes that whoever had a message has not done it.
-func (c *Consumer) putDown() {
+// putDown notes that whoever had a message of a batch has not done it. The batch goes on when its time has come and messages are asked for.
+func (c *Consumer) putDown(b *batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.putDownLocked()
+	c.putDownLocked(b.from)
+	c.aside = append(c.aside, b)
 }
 
-func (c *Consumer) putDownLocked() {
-	c.inHand = nil
+func (c *Consumer) putDownLocked(r *reader) {
+	delete(c.inHand, r)
 	if c.free != nil {
 		close(c.free)
 		c.free = nil
@@ -201,7 +174,15 @@ func (c *Consumer) putDownLocked() {
 func (c *Consumer) awaitDone(ctx context.Context, concerns func(*reader) bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.inHand != nil && concerns(c.inHand) {
+	inHand := func() bool {
+		for r := range c.inHand {
+			if concerns(r) {
+				return true
+			}
+		}
+		return false
+	}
+	for inHand() {
 		if c.free == nil {
 			c.free = make(chan struct{})
 		}
@@ -221,20 +202,6 @@ func (c *Consumer) awaitDone(ctx context.Context, concerns func(*reader) bool) e
 	return nil
 }
 
-// Run calls handler for each message until ctx ends (nil), the consumer is closed (nil), something fails for good, or the handler returns
-// an error, which is returned; its message does not count as done and comes again.
-func (c *Consumer) Run(ctx context.Context, handler func(context.Context, Received) error) error {
-	for m, err := range c.Messages(ctx) {
-		if err != nil {
-			return err
-		}
-		if err := handler(ctx, m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Close commits and ends the consumer and its goroutines. A member of a group gives up its partitions: it waits until the message that is in the hands of a
 // handler is done, at most for the time-out of the session with ZooKeeper, so a handler must not call it.
 func (c *Consumer) Close(ctx context.Context) error {
@@ -245,6 +212,9 @@ func (c *Consumer) Close(ctx context.Context) error {
 	c.stop()
 	c.done.Wait()
 	c.cluster.close()
+	if c.recovery != nil {
+		err = errors.Join(err, c.recovery.close())
+	}
 	return err
 }
 

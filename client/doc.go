@@ -14,7 +14,9 @@
 // A Consumer reads all partitions of its topics from one broker, or its share of a cluster as a member of its group, and delivers each message at least once: an
 // offset is committed only after the message was handed over and the next one asked for. Offsets are kept on the broker, in a cluster in ZooKeeper, or where
 // WithOffsetStore says: packages offsetfile and offsetsql have a file and a database, and offsettest has the tests for an OffsetStore of your own.
-// WithBroadcast is for consumers that each want everything.
+// WithBroadcast is for consumers that each want everything. WithRecovery is for handlers that may fail: their messages are kept on the local disk and tried again.
+//
+// A Browser reads a whole topic once, without a group.
 //
 // Everything here may be used from several goroutines, except one iteration of Messages. Close ends all goroutines. A Conn is the plain
 // connection underneath, for tools. Package client/metaqtest starts a broker inside a test.

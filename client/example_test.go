@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -78,6 +79,84 @@ func ExampleConsumer_Run() {
 	// Output:
 	// first from partition 0
 	// <nil>
+}
+
+// A message whose handler fails for ever holds up nothing.
+func ExampleWithRecovery() {
+	tb := &exampleTB{}
+	defer tb.end()
+	b := metaqtest.Start(tb) // in a program: the address of a broker, or of a cluster
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	p, err := client.NewProducer(b.Addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close(ctx)
+	for _, body := range []string{"not a number", "42"} {
+		if _, err := p.Send(ctx, "prices", []byte(body)); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	c, err := client.NewConsumer(b.Addr, "billing", []string{"prices"}, client.WithRecovery(client.Recovery{
+		Dir:      tb.TempDir(),
+		Attempts: 1, Retries: 3, StoredFrom: 50 * time.Millisecond, // the defaults are more patient
+		Reject: func(_ context.Context, m client.Rejected) error { // without it: into a file, see ReadRejected
+			fmt.Printf("rejected after %d tries: %s\n", m.Tries, m.Body)
+			stop()
+			return nil
+		},
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	err = c.Run(ctx, func(_ context.Context, m client.Received) error {
+		n, err := strconv.Atoi(string(m.Body))
+		if err == nil {
+			fmt.Println("handled:", n)
+		}
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// handled: 42
+	// rejected after 4 tries: not a number
+	// <nil>
+}
+
+func ExampleOpenBrowser() {
+	tb := &exampleTB{}
+	defer tb.end()
+	b := metaqtest.Start(tb) // in a program: the address of a broker, or of a cluster
+	ctx := context.Background()
+	p, err := client.NewProducer(b.Addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close(ctx)
+	for _, body := range []string{"one", "two", "three"} {
+		if _, err := p.Send(ctx, "words", []byte(body)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	browser, err := client.OpenBrowser(ctx, b.Addr, "words")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer browser.Close()
+	for m, err := range browser.Messages(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		progress := browser.Progress()
+		fmt.Printf("%d of %d: %s\n", progress.Messages, progress.TotalMessages, m.Body)
+	}
+	// Output:
+	// 1 of 3: one
+	// 2 of 3: two
+	// 3 of 3: three
 }
 
 // Messages of an ordered topic are accepted while the broker is away, and sent when it is back.

@@ -54,6 +54,10 @@ type consumerOptions struct {
 	id          string      // "": one is made
 	assign      zkcoord.Assignment
 	broadcast   bool
+	workers     int
+	filters     []Filter
+	seen        Seen      // nil: every message is new
+	recovery    *Recovery // nil: Run ends with the first message that fails
 	log         *slog.Logger
 }
 

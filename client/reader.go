@@ -27,6 +27,7 @@ type reader struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 	began time.Time
+	turn  chan struct{} // room for one: full while a batch is not done with
 
 	// Under Consumer.mu.
 	released bool
@@ -45,7 +46,7 @@ type reader struct {
 }
 
 func newReader(c *Consumer, claim claimed) *reader {
-	r := &reader{c: c, claim: claim, began: time.Now(), size: c.options.fetchSize}
+	r := &reader{c: c, claim: claim, began: time.Now(), size: c.options.fetchSize, turn: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(c.ctx)
 	return r
 }
@@ -76,10 +77,7 @@ func (r *reader) run() {
 			continue
 		case err == nil:
 			wait.Reset()
-			select {
-			case r.c.batches <- &batch{r, list}:
-			case <-r.ctx.Done():
-			}
+			r.deliver(list)
 			continue
 		case r.ctx.Err() != nil:
 			return

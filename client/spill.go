@@ -22,6 +22,8 @@ import (
 //	TOPIC.B-P.refused        messages that a broker refused for good after they were accepted, as frames
 //	lock                     held by the producer that uses the directory
 //
+// A consumer keeps messages whose handler failed in the same kind of files; recovery_store.go tells what their frames say.
+//
 // A spill file begins with a header, and then come frames; numbers are big-endian:
 //
 //	 0        8                  16
@@ -45,7 +47,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var (
 	// ErrSpillFull is wrapped when a message can neither be sent nor be put on disk because as much waits there as may (WithOrdered).
 	ErrSpillFull = errors.New("metaq: too much waits on disk for brokers that are away")
-	errNotUsable = errors.New("metaq: the spill takes nothing more after an error of its disk; it does when the producer is opened again")
+	errNotUsable = errors.New("metaq: the spill takes nothing more after an error of its disk; it does when it is opened again")
 )
 
 // spillDir is what the spills of a directory share.
@@ -70,6 +72,7 @@ type segment struct {
 	number uint64
 	sent   int64 // offset of the first frame that waits
 	size   int64
+	dirty  bool // not all of it is flushed
 }
 
 // place names a partition of a topic in a spill directory.
@@ -89,7 +92,7 @@ func openSpillDir(dir string, maxBytes int64) (*spillDir, map[spillPlace]*spill,
 	}
 	lock, err := lockFile(filepath.Join(dir, "lock"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("metaq: the spill directory %s cannot be locked; does another producer use it? %w", dir, err)
+		return nil, nil, fmt.Errorf("metaq: the spill directory %s cannot be locked; does another producer or consumer use it? %w", dir, err)
 	}
 	d := &spillDir{dir: dir, lock: lock, max: maxBytes}
 	found := map[spillPlace]*spill{}
@@ -226,9 +229,6 @@ func (s *spill) empty() bool { return len(s.segments) == 0 }
 
 // add puts messages on disk, in order, and returns when they are safe there: all up to the first that does not fit. n tells how many.
 func (s *spill) add(list []*sending) (n int, err error) {
-	if s.broken != nil {
-		return 0, s.broken
-	}
 	var frames []byte
 	for _, m := range list {
 		used := s.dir.used.Load() + int64(len(frames)+frameHeader+len(m.data))
@@ -242,33 +242,59 @@ func (s *spill) add(list []*sending) (n int, err error) {
 	if n == 0 {
 		return 0, err
 	}
-	if failed := s.write(frames); failed != nil {
+	if _, _, failed := s.write(frames, true); failed != nil {
 		return 0, fmt.Errorf("metaq: spill %s: %w", s.name, failed)
 	}
 	s.dir.used.Add(int64(len(frames)))
 	return n, err
 }
 
-func (s *spill) write(frames []byte) error {
+// write appends frames and tells where they lie.
+func (s *spill) write(frames []byte, flush bool) (g *segment, at int64, err error) {
+	if s.broken != nil {
+		return nil, 0, s.broken
+	}
 	if s.empty() || s.segments[len(s.segments)-1].size >= segmentBytes {
+		if !s.empty() {
+			if err := s.flush(); err != nil { // only the last segment may have a torn end
+				return nil, 0, err
+			}
+		}
 		g, err := s.create()
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		s.segments = append(s.segments, g)
 	}
-	g := s.segments[len(s.segments)-1]
-	if _, err := g.file.WriteAt(frames, g.size); err != nil {
-		if cut := g.file.Truncate(g.size); cut != nil {
+	g = s.segments[len(s.segments)-1]
+	at = g.size
+	if _, err := g.file.WriteAt(frames, at); err != nil {
+		if cut := g.file.Truncate(at); cut != nil {
 			s.broken = errNotUsable
 		}
-		return err
+		return nil, 0, err
+	}
+	g.dirty = true
+	if flush {
+		if err := s.flush(); err != nil {
+			return nil, 0, err
+		}
+	}
+	g.size += int64(len(frames))
+	return g, at, nil
+}
+
+// flush makes the last segment safe.
+func (s *spill) flush() error {
+	g := s.segments[len(s.segments)-1]
+	if !g.dirty {
+		return nil
 	}
 	if err := g.file.Sync(); err != nil {
 		s.broken = errNotUsable // whether it is on disk is not known any more, and a later flush would not tell
 		return err
 	}
-	g.size += int64(len(frames))
+	g.dirty = false
 	return nil
 }
 

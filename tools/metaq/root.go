@@ -95,6 +95,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newPutCommand(a),
 		newGetCommand(a),
+		newBrowseCommand(a),
 		newTopicsCommand(a),
 		newStatsCommand(a),
 		newRouteCommand(a),
