@@ -283,7 +283,7 @@ func TestOrdered_AFileThatRotsWhileTheProducerRuns(t *testing.T) {
 	if want := name + ": damaged at byte"; !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "move this file away") {
 		t.Errorf("%v, want %s, and what to do", err, want)
 	}
-	for began := time.Now(); time.Since(began) < 500*time.Millisecond; { // it is tried again and again meanwhile
+	for began := time.Now(); time.Since(began) < 2500*time.Millisecond; { // it is tried again and again meanwhile
 		asked := time.Now()
 		if _, again := send(p, 0, "three"); again == nil || again.Error() != err.Error() || time.Since(asked) > time.Second {
 			t.Fatalf("again, after %s: %v", time.Since(asked), again)
