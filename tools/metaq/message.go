@@ -20,6 +20,7 @@ const (
 // message is one stored message as get prints it.
 type message struct {
 	topic     string
+	broker    *int // of a cluster
 	partition int32
 	offset    int64
 	next      int64 // offset behind it
@@ -31,6 +32,7 @@ type message struct {
 // messageJSON is a line of -o json. A payload that is no UTF-8 text comes as data_base64.
 type messageJSON struct {
 	Topic     string  `json:"topic"`
+	Broker    *int    `json:"broker,omitempty"`
 	Partition int32   `json:"partition"`
 	Offset    int64   `json:"offset"`
 	ID        int64   `json:"id"`
@@ -74,7 +76,7 @@ func (p *printer) print(m message) error {
 func (p *printer) flush() error { return p.out.Flush() }
 
 func (m message) forJSON() messageJSON {
-	j := messageJSON{Topic: m.topic, Partition: m.partition, Offset: m.offset, ID: m.id, Attribute: m.attribute}
+	j := messageJSON{Topic: m.topic, Broker: m.broker, Partition: m.partition, Offset: m.offset, ID: m.id, Attribute: m.attribute}
 	if m.id > 0 {
 		j.Time = time.UnixMilli(m.id>>idTimeShift + idEpoch).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	}
