@@ -137,7 +137,7 @@ func put(ctx context.Context, a *app, o *putOptions, messages []string) error {
 	}
 	defer closer.Close()
 
-	producer, err := a.openProducer(ctx, o)
+	producer, err := a.openProducer(ctx, o.topic, o.partition)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func put(ctx context.Context, a *app, o *putOptions, messages []string) error {
 }
 
 // openProducer makes the producer. That waits for brokers that are away; a person who mistyped an address or a topic wants to know now.
-func (a *app) openProducer(ctx context.Context, o *putOptions) (*client.Producer, error) {
+func (a *app) openProducer(ctx context.Context, topic protocol.Topic, partition *zkcoord.Partition) (*client.Producer, error) {
 	if a.cluster == nil {
 		conn, err := a.dial(ctx)
 		if err != nil {
@@ -178,18 +178,18 @@ func (a *app) openProducer(ctx context.Context, o *putOptions) (*client.Producer
 	if err := c.needMasters(); err != nil {
 		return nil, err
 	}
-	offers, err := c.directory.Lookup(ctx, zkcoord.UsePublish, o.topic)
+	offers, err := c.directory.Lookup(ctx, zkcoord.UsePublish, topic)
 	if err != nil {
 		return nil, err
 	}
 	if len(offers) == 0 {
-		return nil, notFoundf("no broker of %s takes messages of %s now; 'metaq put %s --broker HOST:PORT' makes a topic on one", c, o.topic, o.topic)
+		return nil, notFoundf("no broker of %s takes messages of %s now; 'metaq put %s --broker HOST:PORT' makes a topic on one", c, topic, topic)
 	}
-	offered := func(x zkcoord.Offer) bool {
-		return x.Replica.Broker == o.partition.Broker && o.partition.Number < x.Partitions
+	offered := func(o zkcoord.Offer) bool {
+		return o.Replica.Broker == partition.Broker && partition.Number < o.Partitions
 	}
-	if o.partition != nil && !slices.ContainsFunc(offers, offered) {
-		return nil, notFoundf("partition %s of %s is not in %s now; 'metaq route %s --zk ...' lists those that are", o.partition, o.topic, c, o.topic)
+	if partition != nil && !slices.ContainsFunc(offers, offered) {
+		return nil, notFoundf("partition %s of %s is not in %s now; 'metaq route %s --zk ...' lists those that are", partition, topic, c, topic)
 	}
 	return client.NewProducer(a.cluster.String())
 }

@@ -103,6 +103,7 @@ func newRoot(a *app) *cobra.Command {
 		newOffsetsCommand(a),
 		newZKCommand(a),
 		newPartitionsCommand(a),
+		newSpillCommand(a),
 		newBenchCommand(a),
 		newVersionCommand(a),
 	)
