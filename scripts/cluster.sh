@@ -115,8 +115,9 @@ broker 1   127.0.0.1:$((port + 1))  (pid ${brokers[1]}, http://127.0.0.1:$(http_
 data and logs are in $dir
 
 In another terminal:
+  $metaq put greetings hello "how are you" --zk $zk
+  $metaq get greetings -f --zk $zk
   $metaq route greetings --zk $zk
-  $metaq put greetings hello -b 127.0.0.1:$((port + 1))
   $metaq topics --zk $zk
   $metaq groups --zk $zk
   $metaq zk show --zk $zk
