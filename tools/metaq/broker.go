@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
@@ -61,6 +62,19 @@ func parseOffset(text []byte) (int64, error) {
 		return 0, fmt.Errorf("the broker moved the reader to %q, which is not an offset", text)
 	}
 	return offset, nil
+}
+
+// askedAtOnce is how many questions of one command are under way at a time; a connection pipelines them.
+const askedAtOnce = 64
+
+// atOnce asks n questions side by side, and tells the first error.
+func atOnce(ctx context.Context, n int, ask func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(askedAtOnce)
+	for i := range n {
+		group.Go(func() error { return ask(ctx, i) })
+	}
+	return group.Wait()
 }
 
 // completionTimeout bounds what pressing Tab may take.
