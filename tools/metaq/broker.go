@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/metaq/metaq/client"
@@ -75,46 +73,6 @@ func atOnce(ctx context.Context, n int, ask func(ctx context.Context, i int) err
 		group.Go(func() error { return ask(ctx, i) })
 	}
 	return group.Wait()
-}
-
-// completionTimeout bounds what pressing Tab may take.
-const completionTimeout = time.Second
-
-// topicNames asks the broker for its topics, for completion: an error only means that there is nothing to offer.
-func (a *app) topicNames() []string {
-	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
-	defer cancel()
-	conn, err := client.Dial(ctx, a.broker)
-	if err != nil {
-		return nil
-	}
-	defer conn.Close()
-	topics, err := conn.Topics(ctx)
-	if err != nil {
-		return nil
-	}
-	names := make([]string, len(topics))
-	for i, t := range topics {
-		names[i] = string(t.Name)
-	}
-	return names
-}
-
-func (a *app) completeTopic(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.topicNames(), cobra.ShellCompDirectiveNoFileComp
-}
-
-// statsItems are the items every broker has; the topics follow them.
-var statsItems = []string{"help", "topics", "offsets", "realtime", "config", "features"}
-
-func (a *app) completeStats(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return append(append([]string{}, statsItems...), a.topicNames()...), cobra.ShellCompDirectiveNoFileComp
 }
 
 func brokerStatus(err error) protocol.Status {

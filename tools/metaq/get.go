@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,7 @@ The exit code is 3 when there was nothing to print.`,
   metaq get images --partition 0 -n 1 -o hex | xxd -r -p > cat.png
   metaq get logs -f --zk 127.0.0.1:2181      # of all brokers of a cluster`,
 		Args:              wantArgs(1, 1),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasFrom = cmd.Flags().Changed("from")
 			if err := o.check(a, args[0]); err != nil {
@@ -72,6 +73,7 @@ The exit code is 3 when there was nothing to print.`,
 	flags.BoolVar(&o.noCommit, "no-commit", false, "do not remember the group's position")
 	flags.StringVar(&o.partitionText, "partition", "-1", "read only partition `P`, in a cluster BROKER-NUMBER; -1 = all")
 	addOutputFlag(cmd, &o.output, "raw", "json", "hex")
+	_ = cmd.RegisterFlagCompletionFunc("group", a.completion(func(ctx context.Context, _ []string) ([]string, error) { return a.groupNames(ctx) }))
 	_ = cmd.RegisterFlagCompletionFunc("from",
 		cobra.FixedCompletions([]string{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
 	return worksOnCluster(cmd)

@@ -56,7 +56,8 @@ The exit code is 3 when there is no such group.`,
 		Example: `  metaq lag backup
   metaq lag backup --zk 127.0.0.1:2181
   metaq lag backup --zk 127.0.0.1:2181 -o json | jq .total.messages`,
-		Args: wantArgs(1, 1),
+		Args:              wantArgs(1, 1),
+		ValidArgsFunction: a.completeGroup(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err

@@ -40,7 +40,7 @@ func newPartitionRangeCommand(a *app, name, short, done string, call partitionRa
 		Example: fmt.Sprintf(`  metaq partitions %[1]s greetings 0
   metaq partitions %[1]s greetings 0 3`, name),
 		Args:              wantArgs(2, 3),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, err := parseTopicArg(args[0])
 			if err != nil {

@@ -53,7 +53,7 @@ topic, broker (in a cluster), partition, offset and id.`,
   metaq put greetings hello --zk 127.0.0.1:2181
   metaq put greetings hello --zk 127.0.0.1:2181 --partition 1-0   # partition 0 of broker 1`,
 		Args:              wantArgs(1, -1),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(a, args, cmd.Flags().Changed("key")); err != nil {
 				return err
