@@ -104,8 +104,10 @@ for id in 0 1; do
 	await "broker $id" "$dir/broker$id.log" "${brokers[id]}" test -e "$dir/broker$id.ready"
 done
 
-registered() { "$metaq" route greetings --zk "$zk" -q 2>/dev/null | grep -q "^1-0 "; }
-await "the registration of broker 1" "$dir/broker1.log" "${brokers[1]}" registered
+registered() { "$metaq" route greetings --zk "$zk" -q 2>/dev/null | grep -q "^$1-0 "; }
+for id in 0 1; do
+	await "the registration of broker $id" "$dir/broker$id.log" "${brokers[id]}" registered "$id"
+done
 
 cat <<END
 
