@@ -298,9 +298,13 @@ func (s *spill) write(frames []byte) error {
 		return err
 	}
 	g.size += int64(len(frames))
-	// An error costs no more than that damage of this passes for a torn end.
-	_, _ = g.file.WriteAt(binary.BigEndian.AppendUint64(nil, uint64(g.size)), spillFlushed)
+	g.noteFlushed()
 	return nil
+}
+
+// noteFlushed writes into the header that everything up to the end was flushed. An error costs no more than that damage of it passes for a torn end.
+func (g *segment) noteFlushed() {
+	_, _ = g.file.WriteAt(binary.BigEndian.AppendUint64(nil, uint64(g.size)), spillFlushed)
 }
 
 func (s *spill) create() (*segment, error) {
