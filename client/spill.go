@@ -196,7 +196,7 @@ func (g *segment) open(last bool) error {
 	flushed := int64(binary.BigEndian.Uint64(header[spillFlushed:]))
 	g.sent, g.size = spillHeader, spillHeader
 	for g.size < max(info.Size(), flushed) {
-		_, _, n, err := readFrame(g.file, g.size, info.Size())
+		_, _, n, err := g.read(g.size, info.Size())
 		if err != nil {
 			if !last || g.size < flushed {
 				return err
@@ -217,7 +217,11 @@ func (g *segment) writeHeader() error {
 	return err
 }
 
-// readFrame reads the frame at an offset of a file with so many bytes, and tells its length.
+// read reads the frame at an offset of a file with so many bytes, and tells its length.
+func (g *segment) read(at, end int64) (flag int32, data []byte, n int64, err error) {
+	return readFrame(g.file, at, end)
+}
+
 func readFrame(file io.ReaderAt, at, end int64) (flag int32, data []byte, n int64, err error) {
 	damaged := fmt.Errorf("damaged at byte %d", at)
 	var h [frameHeader]byte
@@ -327,7 +331,7 @@ func (s *spill) create() (*segment, error) {
 // head is the oldest message that waits.
 func (s *spill) head() (flag int32, data []byte, err error) {
 	g := s.segments[0]
-	flag, data, _, err = readFrame(g.file, g.sent, g.size)
+	flag, data, _, err = g.read(g.sent, g.size)
 	if err != nil {
 		err = g.damaged(err)
 	}
