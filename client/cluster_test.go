@@ -4,6 +4,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -149,6 +150,94 @@ func TestProducer_AClosedPartitionIsGoneAround(t *testing.T) {
 	}
 	if _, err := p.Send(testContext(t), "t", nil); err == nil || !strings.Contains(err.Error(), "403") {
 		t.Errorf("all partitions are closed: %v", err)
+	}
+}
+
+// A broker whose log is poisoned answers 500 for good. Messages that may go anywhere go elsewhere; when all answer so, that is the error.
+func TestCluster_ABrokerWithAnErrorIsGoneAround(t *testing.T) {
+	c := startCluster(t)
+	var allFail atomic.Bool
+	bad := startFake(t, func(int, string) reaction { return fail })
+	good := startFake(t, func(int, string) reaction {
+		if allFail.Load() {
+			return fail
+		}
+		return store
+	})
+	c.register(t, 0, bad.addr, 1)
+	c.register(t, 1, good.addr, 1)
+	p := producer(t, c.addr)
+	sendUntil(t, p, "1-0", time.Second)
+	for range 10 {
+		if r, err := p.Send(testContext(t), "t", []byte("x")); err != nil || place(r) != "1-0" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	var status *client.StatusError
+	if _, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, 0)}); !errors.As(err, &status) || status.Status != protocol.StatusError {
+		t.Errorf("a fixed partition there: %v", err)
+	}
+	allFail.Store(true)
+	if _, err := p.Send(testContext(t), "t", nil); !errors.As(err, &status) || status.Status != protocol.StatusError {
+		t.Errorf("all brokers answer 500: %v", err)
+	}
+}
+
+// keyOf finds a key whose messages go to a place.
+func keyOf(t *testing.T, p *client.Producer, where string) string {
+	t.Helper()
+	for i := range 100 {
+		m := client.Message{Topic: "t", Key: fmt.Sprint("customer ", i)}
+		r, err := p.SendMessage(testContext(t), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if place(r) == where {
+			return m.Key
+		}
+	}
+	t.Fatalf("no key of 100 goes to %s", where)
+	return ""
+}
+
+func TestCluster_AKeyGoesElsewhereWhenItsBrokerIsUnregistered(t *testing.T) {
+	c := startCluster(t)
+	var busy atomic.Bool
+	tried := make(chan struct{}, 1)
+	zero := startFake(t, func(int, string) reaction {
+		if !busy.Load() {
+			return store
+		}
+		select {
+		case tried <- struct{}{}:
+		default:
+		}
+		return refuse
+	})
+	registered := c.register(t, 0, zero.addr, 1)
+	c.register(t, 1, metaqtest.Start(t).Addr, 1)
+	p := producer(t, c.addr)
+	sendUntil(t, p, "0-0", time.Second)
+	sendUntil(t, p, "1-0", 5*time.Second)
+	key := keyOf(t, p, "0-0")
+
+	// One waits for its broker when that goes, the other comes later.
+	busy.Store(true)
+	type result struct {
+		place string
+		err   error
+	}
+	waited := make(chan result, 1)
+	p.SendAsync(client.Message{Topic: "t", Key: key}, func(r client.Receipt, err error) { waited <- result{place(r), err} })
+	<-tried
+	if err := registered.Unregister(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-waited; r.err != nil || r.place != "1-0" {
+		t.Errorf("the one that waited: %+v", r)
+	}
+	if r, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Key: key}); err != nil || place(r) != "1-0" {
+		t.Errorf("a later one: %+v, %v", r, err)
 	}
 }
 

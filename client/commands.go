@@ -36,6 +36,9 @@ func At(n int32) Choice { return AtBroker(0, n) }
 // AtBroker chooses partition n of a broker of a cluster.
 func AtBroker(id int, n int32) Choice { return Choice{Partition{Broker: id, Number: n}, true} }
 
+// Partition is the partition that was chosen, if one was.
+func (c Choice) Partition() (p Partition, made bool) { return c.partition, c.made }
+
 // number is the number of the partition as put takes it: -1 leaves the choice to the broker.
 func (c Choice) number() int32 {
 	if !c.made {

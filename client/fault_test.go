@@ -34,6 +34,7 @@ const (
 	refuse                   // answer 503
 	storeCut                 // store, and break the connection instead of answering
 	garbage                  // answer what no broker says
+	fail                     // answer 500
 )
 
 func startFake(t *testing.T, answer func(n int, body string) reaction) *fakeBroker {
@@ -106,6 +107,8 @@ func (b *fakeBroker) handle(r *protocol.Request) (out []byte, ok bool) {
 	switch what {
 	case refuse:
 		return protocol.AppendResult(nil, protocol.StatusUnavailable, r.Opaque, "busy"), true
+	case fail:
+		return protocol.AppendResult(nil, protocol.StatusError, r.Opaque, "the log is poisoned"), true
 	case storeCut:
 		return nil, false
 	case garbage:

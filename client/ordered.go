@@ -16,7 +16,7 @@ import (
 type Ordered struct {
 	// Dir is the directory for messages that cannot be sent now. One producer uses it at a time.
 	Dir string
-	// MaxBytes bounds what waits there; beyond it messages fail with ErrSpillFull. Default: 1 GiB.
+	// MaxBytes bounds what is there, with what brokers have refused for good (ReadSpill); beyond it messages fail with ErrSpillFull. Default: 1 GiB.
 	MaxBytes int64
 	// Partitions tells for each topic how many partitions each broker has: {"orders": {0: 4, 1: 4}}. A broker that stands alone is broker 0.
 	Partitions map[string]map[int]int32
@@ -102,7 +102,7 @@ func (o *ordered) trackLocked(s *sending) (*track, error) {
 	}
 	at := spillPlace{s.topic, s.partition}
 	if t := o.tracks[at]; t != nil {
-		return t, nil
+		return t, t.damaged
 	}
 	return o.startLocked(at, o.dir.newSpill(at)), nil
 }
@@ -130,7 +130,9 @@ type track struct {
 	spillPlace
 	wake chan struct{} // room for one
 
-	memory []*sending // under Producer.mu
+	// Under Producer.mu.
+	memory  []*sending
+	damaged error // why the oldest message on disk cannot be read, and with it nothing be taken
 
 	// Of the goroutine only.
 	spill   *spill
@@ -236,8 +238,9 @@ func (t *track) try() {
 	if !t.spill.empty() {
 		from = onDisk
 		var err error
-		if s.flag, s.data, err = t.spill.head(); err != nil {
-			t.p.options.log.Error("a message on disk cannot be read", "error", err)
+		s.flag, s.data, err = t.spill.head()
+		t.readable(err)
+		if err != nil {
 			t.resume = time.Now().Add(t.backoff.NextBackOff())
 			return
 		}
@@ -270,6 +273,24 @@ func (t *track) try() {
 	t.p.seq++
 	s.seq = t.p.seq
 	l.enqueueLocked(s)
+}
+
+// readable takes whether the oldest message on disk could be read. While it cannot, newer ones are not accepted: they would never be sent.
+func (t *track) readable(err error) {
+	t.p.mu.Lock()
+	told := t.damaged != nil
+	t.damaged = err
+	var list []*sending
+	if err != nil {
+		list, t.memory = t.memory, nil
+	}
+	t.p.mu.Unlock()
+	if err != nil && !told {
+		t.p.options.log.Error("a message on disk cannot be read, and nothing is taken for its partition", "topic", t.topic, "partition", t.partition, "error", err)
+	}
+	for _, s := range list {
+		t.p.finish(s, Receipt{}, err)
+	}
 }
 
 // ended takes the end of a try.

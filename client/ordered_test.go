@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -251,4 +253,76 @@ func produceUntilKilled(t *testing.T, job string) {
 		}
 		fmt.Printf("accepted %d %t\n", i, r.Spilled)
 	}
+}
+
+// While the oldest message on disk cannot be read, its partition takes no more, and says why; moving the file away frees it.
+func TestOrdered_AFileThatRotsWhileTheProducerRuns(t *testing.T) {
+	b := process.Start(t, process.Options{})
+	dir := t.TempDir()
+	var logged lockedBuffer
+	ordered := client.WithOrdered(client.Ordered{Dir: dir, Partitions: map[string]map[int]int32{"t": {0: 2}}})
+	p := producer(t, b.Addr, ordered, client.WithProducerLog(slog.New(slog.NewTextHandler(&logged, nil))))
+	send := func(p *client.Producer, partition int32, body string) (client.Receipt, error) {
+		return p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.At(partition), Body: []byte(body)})
+	}
+	b.Kill(t)
+	for _, body := range []string{"one", "two"} {
+		if r, err := send(p, 0, body); err != nil || !r.Spilled {
+			t.Fatal(r, err)
+		}
+	}
+	name := dir + "/t.0-0.00000001.spill"
+	rot(t, name, "two")
+	b.Restart(t)
+	var err error
+	for began := time.Now(); err == nil; {
+		if _, err = send(p, 0, "three"); time.Since(began) > 10*time.Second {
+			t.Fatal("messages are taken that can never be sent")
+		}
+	}
+	if want := name + ": damaged at byte"; !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "move this file away") {
+		t.Errorf("%v, want %s, and what to do", err, want)
+	}
+	for began := time.Now(); time.Since(began) < 2500*time.Millisecond; { // it is tried again and again meanwhile
+		asked := time.Now()
+		if _, again := send(p, 0, "three"); again == nil || again.Error() != err.Error() || time.Since(asked) > time.Second {
+			t.Fatalf("again, after %s: %v", time.Since(asked), again)
+		}
+		if _, err := send(p, 1, "other"); err != nil {
+			t.Errorf("another partition: %v", err)
+		}
+	}
+	if err := p.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(logged.String(), "cannot be read"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, logged.String())
+	}
+	if _, err := client.NewProducer(b.Addr, ordered); err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("opened with the damaged file: %v", err)
+	}
+	if err := os.Rename(name, t.TempDir()+"/kept"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := send(producer(t, b.Addr, ordered), 0, "four"); err != nil || r.Spilled {
+		t.Errorf("after the file was moved away: %+v, %v", r, err)
+	}
+}
+
+// lockedBuffer takes a log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

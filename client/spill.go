@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,26 +20,30 @@ import (
 // A spill directory has files for each partition with messages that wait for its broker:
 //
 //	TOPIC.B-P.NUMBER.spill   messages in order; the file with the highest number is written, the one with the lowest is sent from
-//	TOPIC.B-P.refused        messages that a broker refused for good after they were accepted, as frames
+//	TOPIC.B-P.refused        messages that a broker refused for good after they were accepted, as frames; ReadSpill reads them
 //	lock                     held by the producer that uses the directory
 //
 // A consumer keeps messages whose handler failed in the same kind of files; recovery_store.go tells what their frames say.
 //
 // A spill file begins with a header, and then come frames; numbers are big-endian:
 //
-//	 0        8                  16
-//	+--------+------------------+      +--------+-------------+------+------+
-//	| magic  | next frame to    |  ... | length | CRC-32C of  | flag | data |
-//	|        | be sent (offset) |      | of data| flag + data |      |      |
-//	+--------+------------------+      +--------+-------------+------+------+
-//	                                    4 bytes  4             4
+//	 0        8                  16                 24
+//	+--------+------------------+------------------+      +--------+-------------+------+------+
+//	| magic  | next frame to    | end of what was  |  ... | length | CRC-32C of  | flag | data |
+//	|        | be sent (offset) | flushed (offset) |      | of data| flag + data |      |      |
+//	+--------+------------------+------------------+      +--------+-------------+------+------+
+//	                                                       4 bytes  4             4
 //
-// The offset in the header is written without a flush: after a power cut some messages may be sent again.
+// The offsets in the header are written without a flush. After a power cut some messages may be sent again, and what is damaged counts as the torn end of the last
+// write unless the header says that it was safe once.
 const (
 	spillMagic   = "MQSPILL1"
-	spillHeader  = 16
+	spillSent    = 8 // where the offsets are in the header
+	spillFlushed = 16
+	spillHeader  = 24
 	frameHeader  = 12
 	spillSuffix  = ".spill"
+	refusedEnd   = ".refused"
 	segmentBytes = 1 << 20 // a file takes no more messages from this size on
 )
 
@@ -55,7 +60,7 @@ type spillDir struct {
 	dir  string
 	lock *os.File
 	max  int64
-	used atomic.Int64 // bytes of frames that wait
+	used atomic.Int64 // bytes of frames that wait or were refused
 }
 
 // spill is what waits on disk for one partition. It belongs to one goroutine.
@@ -127,11 +132,22 @@ func (d *spillDir) open(found map[spillPlace]*spill) error {
 		}
 		s.segments = append(s.segments, &segment{file: f, number: number})
 	}
+	refused, err := filepath.Glob(filepath.Join(d.dir, "*"+refusedEnd))
+	if err != nil {
+		return fmt.Errorf("metaq: spill: %w", err)
+	}
+	for _, name := range refused {
+		info, err := os.Stat(name)
+		if err != nil {
+			return fmt.Errorf("metaq: spill: %w", err)
+		}
+		d.used.Add(info.Size())
+	}
 	for _, s := range found {
 		slices.SortFunc(s.segments, func(a, b *segment) int { return int(int64(a.number) - int64(b.number)) })
 		for i, g := range s.segments {
 			if err := g.open(i == len(s.segments)-1); err != nil {
-				return fmt.Errorf("metaq: spill %s: %w", g.file.Name(), err)
+				return g.damaged(err)
 			}
 			d.used.Add(g.size - g.sent)
 			s.next = g.number + 1
@@ -159,6 +175,12 @@ func parseSpillName(name string) (at spillPlace, number uint64, err error) {
 	return at, number, nil
 }
 
+// damaged says of a segment that cannot be read what to do.
+func (g *segment) damaged(err error) error {
+	return fmt.Errorf("metaq: spill %s: %w: close the producer, move this file away, open the producer again; 'metaq spill' prints and sends what can be read of it",
+		g.file.Name(), err)
+}
+
 // open reads a segment through. Only the last one of a partition may have a torn end, which is cut: nothing of it was ever accepted.
 func (g *segment) open(last bool) error {
 	info, err := g.file.Stat()
@@ -171,14 +193,15 @@ func (g *segment) open(last bool) error {
 			return errors.New("the header is damaged")
 		}
 		g.sent, g.size = spillHeader, spillHeader // it was being made
-		return nil
+		return g.writeHeader()
 	}
-	sent := int64(binary.BigEndian.Uint64(header[len(spillMagic):]))
+	sent := int64(binary.BigEndian.Uint64(header[spillSent:]))
+	flushed := int64(binary.BigEndian.Uint64(header[spillFlushed:]))
 	g.sent, g.size = spillHeader, spillHeader
-	for g.size < info.Size() {
+	for g.size < max(info.Size(), flushed) {
 		_, _, n, err := g.read(g.size, info.Size())
 		if err != nil {
-			if !last {
+			if !last || g.size < flushed {
 				return err
 			}
 			return g.file.Truncate(g.size)
@@ -191,14 +214,24 @@ func (g *segment) open(last bool) error {
 	return nil
 }
 
+func (g *segment) writeHeader() error {
+	header := binary.BigEndian.AppendUint64([]byte(spillMagic), uint64(g.sent))
+	_, err := g.file.WriteAt(binary.BigEndian.AppendUint64(header, uint64(g.size)), 0)
+	return err
+}
+
 // read reads the frame at an offset of a file with so many bytes, and tells its length.
 func (g *segment) read(at, end int64) (flag int32, data []byte, n int64, err error) {
+	return readFrame(g.file, at, end)
+}
+
+func readFrame(file io.ReaderAt, at, end int64) (flag int32, data []byte, n int64, err error) {
 	damaged := fmt.Errorf("damaged at byte %d", at)
 	var h [frameHeader]byte
 	if end-at < frameHeader {
 		return 0, nil, 0, damaged
 	}
-	if _, err := g.file.ReadAt(h[:], at); err != nil {
+	if _, err := file.ReadAt(h[:], at); err != nil {
 		return 0, nil, 0, err
 	}
 	length := int64(binary.BigEndian.Uint32(h[:]))
@@ -206,7 +239,7 @@ func (g *segment) read(at, end int64) (flag int32, data []byte, n int64, err err
 		return 0, nil, 0, damaged
 	}
 	data = make([]byte, length)
-	if _, err := g.file.ReadAt(data, at+frameHeader); err != nil {
+	if _, err := file.ReadAt(data, at+frameHeader); err != nil {
 		return 0, nil, 0, err
 	}
 	if sum := crc32.Update(crc32.Checksum(h[8:], castagnoli), castagnoli, data); sum != binary.BigEndian.Uint32(h[4:]) {
@@ -233,7 +266,7 @@ func (s *spill) add(list []*sending) (n int, err error) {
 	for _, m := range list {
 		used := s.dir.used.Load() + int64(len(frames)+frameHeader+len(m.data))
 		if used > s.dir.max {
-			err = fmt.Errorf("%w: %d bytes in %s, the limit is %d", ErrSpillFull, s.dir.used.Load()+int64(len(frames)), s.dir.dir, s.dir.max)
+			err = fmt.Errorf("%w: %d bytes in %s, with what was refused, the limit is %d", ErrSpillFull, s.dir.used.Load()+int64(len(frames)), s.dir.dir, s.dir.max)
 			break
 		}
 		frames = appendFrame(frames, m.flag, m.data)
@@ -281,6 +314,9 @@ func (s *spill) write(frames []byte, flush bool) (g *segment, at int64, err erro
 		}
 	}
 	g.size += int64(len(frames))
+	if flush {
+		g.noteFlushed()
+	}
 	return g, at, nil
 }
 
@@ -295,7 +331,13 @@ func (s *spill) flush() error {
 		return err
 	}
 	g.dirty = false
+	g.noteFlushed()
 	return nil
+}
+
+// noteFlushed writes into the header that everything up to the end was flushed. An error costs no more than that damage of it passes for a torn end.
+func (g *segment) noteFlushed() {
+	_, _ = g.file.WriteAt(binary.BigEndian.AppendUint64(nil, uint64(g.size)), spillFlushed)
 }
 
 func (s *spill) create() (*segment, error) {
@@ -304,15 +346,15 @@ func (s *spill) create() (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	header := binary.BigEndian.AppendUint64([]byte(spillMagic), spillHeader)
-	if _, err := f.WriteAt(header, 0); err != nil {
+	g := &segment{file: f, number: s.next, sent: spillHeader, size: spillHeader}
+	if err := g.writeHeader(); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	if err := syncDir(s.dir.dir); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	s.next++
-	return &segment{file: f, number: s.next - 1, sent: spillHeader, size: spillHeader}, nil
+	return g, nil
 }
 
 // head is the oldest message that waits.
@@ -320,7 +362,7 @@ func (s *spill) head() (flag int32, data []byte, err error) {
 	g := s.segments[0]
 	flag, data, _, err = g.read(g.sent, g.size)
 	if err != nil {
-		err = fmt.Errorf("metaq: spill %s: %w", g.file.Name(), err)
+		err = g.damaged(err)
 	}
 	return flag, data, err
 }
@@ -332,7 +374,7 @@ func (s *spill) advance(dataBytes int) {
 	g.sent += n
 	s.dir.used.Add(-n)
 	// An error costs no more than that a message is sent again after a restart.
-	_, _ = g.file.WriteAt(binary.BigEndian.AppendUint64(nil, uint64(g.sent)), int64(len(spillMagic)))
+	_, _ = g.file.WriteAt(binary.BigEndian.AppendUint64(nil, uint64(g.sent)), spillSent)
 	s.drop()
 }
 
@@ -348,14 +390,16 @@ func (s *spill) drop() {
 
 // refuse keeps the oldest message, which no broker will ever take, apart from those that wait.
 func (s *spill) refuse(flag int32, data []byte) error {
-	f, err := os.OpenFile(filepath.Join(s.dir.dir, s.name+".refused"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(filepath.Join(s.dir.dir, s.name+refusedEnd), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(appendFrame(nil, flag, data))
+	frame := appendFrame(nil, flag, data)
+	_, err = f.Write(frame)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	s.dir.used.Add(int64(len(frame)))
 	s.advance(len(data))
 	return nil
 }

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -85,6 +87,7 @@ func TestSpill_ATornEndIsCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	binary.BigEndian.PutUint64(whole[spillFlushed:], spillHeader) // as it was before the write
 	for cut := range whole {
 		if err := os.WriteFile(name, whole[:cut], 0o644); err != nil {
 			t.Fatal(err)
@@ -128,7 +131,55 @@ func TestSpill_DamageIsNamed(t *testing.T) {
 	if err := os.WriteFile(name, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openSpillDir(dir, 1<<30); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "damaged at byte 16") {
+	if _, _, err := openSpillDir(dir, 1<<30); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "damaged at byte 24") {
 		t.Errorf("a damaged file: %v", err)
 	}
+}
+
+// In the last file the end of what was flushed tells damage from a torn end.
+func TestSpill_WhatWasFlushedIsNoTornEnd(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := openSpill(t, dir)
+	s := d.newSpill(orders)
+	if _, err := s.add(messages("first", "second", "third")); err != nil {
+		t.Fatal(err)
+	}
+	name := s.segments[0].file.Name()
+	closeSpill(d, map[spillPlace]*spill{orders: s})
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotten := slices.Clone(whole)
+	rotten[spillHeader+frameHeader] ^= 1
+	for what, b := range map[string][]byte{"damaged at byte 24": rotten, "damaged at byte 41": whole[:len(whole)-20]} {
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := openSpillDir(dir, 1<<30); err == nil || !strings.Contains(err.Error(), name+": "+what) {
+			t.Errorf("%v, want %s", err, what)
+		}
+	}
+}
+
+func TestSpill_WhatWasRefusedCounts(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := openSpill(t, dir)
+	s := d.newSpill(orders)
+	if _, err := s.add(messages("first", "second")); err != nil {
+		t.Fatal(err)
+	}
+	used := d.used.Load()
+	if err := s.refuse(0, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.used.Load(); got != used {
+		t.Errorf("%d bytes after one was refused, %d before", got, used)
+	}
+	closeSpill(d, map[spillPlace]*spill{orders: s})
+	d, found := openSpill(t, dir)
+	if got := d.used.Load(); got != used {
+		t.Errorf("%d bytes when it is opened again, %d before", got, used)
+	}
+	closeSpill(d, found)
 }

@@ -104,8 +104,10 @@ for id in 0 1; do
 	await "broker $id" "$dir/broker$id.log" "${brokers[id]}" test -e "$dir/broker$id.ready"
 done
 
-registered() { "$metaq" route greetings --zk "$zk" -q 2>/dev/null | grep -q "^1-0 "; }
-await "the registration of broker 1" "$dir/broker1.log" "${brokers[1]}" registered
+registered() { "$metaq" route greetings --zk "$zk" -q 2>/dev/null | grep -q "^$1-0 "; }
+for id in 0 1; do
+	await "the registration of broker $id" "$dir/broker$id.log" "${brokers[id]}" registered "$id"
+done
 
 cat <<END
 
@@ -115,8 +117,9 @@ broker 1   127.0.0.1:$((port + 1))  (pid ${brokers[1]}, http://127.0.0.1:$(http_
 data and logs are in $dir
 
 In another terminal:
+  $metaq put greetings hello "how are you" --zk $zk
+  $metaq get greetings -f --zk $zk
   $metaq route greetings --zk $zk
-  $metaq put greetings hello -b 127.0.0.1:$((port + 1))
   $metaq topics --zk $zk
   $metaq groups --zk $zk
   $metaq zk show --zk $zk

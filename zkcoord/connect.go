@@ -83,6 +83,15 @@ func ParseClusterAddress(s string) (ClusterAddress, error) {
 	return a, nil
 }
 
+// String is the address as ParseClusterAddress reads it.
+func (a ClusterAddress) String() string {
+	s := ClusterScheme + a.Connect
+	if a.Root != DefaultRoot {
+		s += "?root=" + url.QueryEscape(string(a.Root))
+	}
+	return s
+}
+
 // ParseRoot reads the root of the tree, zk.zkRoot.
 func ParseRoot(s string) (Layout, error) {
 	root := strings.TrimRight(s, "/")

@@ -147,27 +147,37 @@ func eachPartitionNode(ctx context.Context, s *Session, path string, visit func(
 	if err != nil {
 		return err
 	}
+	type node struct {
+		at   TopicPartition
+		gone bool
+		data []byte
+		stat Stat
+	}
+	var nodes []*node
 	for _, topic := range topics {
 		names, err := namesBelow(ctx, s, path+"/"+topic)
 		if err != nil {
 			return err
 		}
-		var parts []Partition
-		for _, name := range names {
+		for _, name := range names { // in the order of partitions
 			if p, err := ParsePartition(name); err == nil {
-				parts = append(parts, p)
+				nodes = append(nodes, &node{at: TopicPartition{protocol.Topic(topic), p}})
 			}
 		}
-		slices.SortFunc(parts, ComparePartitions)
-		for _, p := range parts {
-			data, stat, err := s.Get(ctx, path+"/"+topic+"/"+p.String())
-			if errors.Is(err, ErrNoNode) {
-				continue // it has just been released
-			}
-			if err != nil {
-				return err
-			}
-			visit(TopicPartition{protocol.Topic(topic), p}, data, stat)
+	}
+	err = eachAtOnce(nodes, func(n *node) (err error) {
+		n.data, n.stat, err = s.Get(ctx, path+"/"+string(n.at.Topic)+"/"+n.at.Partition.String())
+		if n.gone = errors.Is(err, ErrNoNode); n.gone {
+			return nil // it has just been released
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if !n.gone {
+			visit(n.at, n.data, n.stat)
 		}
 	}
 	return nil

@@ -172,6 +172,9 @@ func TestParseClusterAddress(t *testing.T) {
 		if want := (ClusterAddress{c.connect, c.root}); err != nil || got != want {
 			t.Errorf("%q: %+v, %v, want %+v", c.in, got, err, want)
 		}
+		if again, err := ParseClusterAddress(got.String()); err != nil || again != got {
+			t.Errorf("%s: %+v, %v, want %+v", got, again, err, got)
+		}
 	}
 	for in, says := range map[string]string{
 		"": "there is no server", "zk://": "there is no server", "zk://a:x": "no host:port", "a:1//b": "a path has no part",

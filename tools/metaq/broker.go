@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
@@ -63,44 +62,17 @@ func parseOffset(text []byte) (int64, error) {
 	return offset, nil
 }
 
-// completionTimeout bounds what pressing Tab may take.
-const completionTimeout = time.Second
+// askedAtOnce is how many questions of one command are under way at a time; a connection pipelines them.
+const askedAtOnce = 64
 
-// topicNames asks the broker for its topics, for completion: an error only means that there is nothing to offer.
-func (a *app) topicNames() []string {
-	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
-	defer cancel()
-	conn, err := client.Dial(ctx, a.broker)
-	if err != nil {
-		return nil
+// atOnce asks n questions side by side, and tells the first error.
+func atOnce(ctx context.Context, n int, ask func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(askedAtOnce)
+	for i := range n {
+		group.Go(func() error { return ask(ctx, i) })
 	}
-	defer conn.Close()
-	topics, err := conn.Topics(ctx)
-	if err != nil {
-		return nil
-	}
-	names := make([]string, len(topics))
-	for i, t := range topics {
-		names[i] = string(t.Name)
-	}
-	return names
-}
-
-func (a *app) completeTopic(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.topicNames(), cobra.ShellCompDirectiveNoFileComp
-}
-
-// statsItems are the items every broker has; the topics follow them.
-var statsItems = []string{"help", "topics", "offsets", "realtime", "config", "features"}
-
-func (a *app) completeStats(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return append(append([]string{}, statsItems...), a.topicNames()...), cobra.ShellCompDirectiveNoFileComp
+	return group.Wait()
 }
 
 func brokerStatus(err error) protocol.Status {

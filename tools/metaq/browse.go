@@ -1,16 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/client"
-	"github.com/metaq/metaq/zkcoord"
 )
 
 // browseTotal is what browse --total says.
@@ -40,7 +37,7 @@ The exit code is 3 when there was nothing to print.`,
   metaq browse orders --from 15m -o json | jq .attribute
   metaq browse orders -n 10`,
 		Args:              wantArgs(1, 1),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, err := parseTopicArg(args[0])
 			if err != nil {
@@ -71,7 +68,7 @@ The exit code is 3 when there was nothing to print.`,
 				if err := c.needMasters(); err != nil {
 					return err
 				}
-				addr = zkcoord.ClusterScheme + strings.TrimPrefix(cmp.Or(a.zk, a.broker), zkcoord.ClusterScheme)
+				addr = a.cluster.String()
 			} else {
 				conn, err := a.dial(ctx)
 				if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,6 +79,22 @@ func (c *cluster) close() {
 		conn.Close()
 	}
 	c.session.Close()
+}
+
+// masterAddr is where the master of a broker is now. While ZooKeeper says nothing it is where it was.
+func (c *cluster) masterAddr(ctx context.Context, id int) (string, error) {
+	askCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	data, _, err := c.session.Get(askCtx, c.layout.Replica(zkcoord.Master(id)))
+	if err == nil {
+		return zkcoord.ParseAddress(data)
+	}
+	for _, m := range c.masters {
+		if m.ID == id && !errors.Is(err, zkcoord.ErrNoNode) {
+			return m.Addr, nil
+		}
+	}
+	return "", fmt.Errorf("broker %d has no master in %s", id, c)
 }
 
 // String names the cluster in sentences.

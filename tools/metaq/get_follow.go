@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 const (
@@ -19,34 +20,66 @@ const (
 )
 
 // follow prints what is stored and then what comes, until -n messages were printed or ctx ends.
-func (r *reader) follow(ctx context.Context, partitions []int32) error {
-	cursors := make([]*cursor, len(partitions))
-	for i, partition := range partitions {
-		c, err := r.begin(ctx, partition)
+func (r *reader) follow(ctx context.Context, partitions []zkcoord.Partition) error {
+	var cursors []*cursor
+	for _, partition := range partitions {
+		conn, err := r.connTo(ctx, partition)
 		if err != nil {
 			return err
 		}
-		cursors[i] = c
+		c := r.newCursor(partition)
+		if err := c.begin(ctx, conn); err != nil {
+			return err
+		}
+		cursors = append(cursors, c)
 	}
 
 	// Each partition has a connection of its own. Nothing is fetched ahead of the printing but one answer a partition.
 	watchCtx, stop := context.WithCancel(ctx)
-	batches, failed := make(chan batch), make(chan error, len(cursors))
+	batches, failed := make(chan batch), make(chan error)
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer stop()
-	for _, c := range cursors {
+	watch := func(c *cursor) {
 		watchers.Go(func() {
-			if err := c.watch(watchCtx, batches); err != nil {
-				failed <- err
+			err := c.watch(watchCtx, batches)
+			if err == nil {
+				return
+			}
+			select {
+			case failed <- err:
+			case <-watchCtx.Done():
 			}
 		})
 	}
+	for _, c := range cursors {
+		watch(c)
+	}
 
+	var topic *zkcoord.FollowedTopic
+	if r.cluster != nil && r.options.partition == nil {
+		topic = r.cluster.directory.Follow(zkcoord.UseSubscribe, r.options.topic)
+		defer topic.Close()
+	}
+	var changed <-chan struct{} // of a cluster
 	keep := time.NewTicker(commitEvery)
 	defer keep.Stop()
 	for !r.full() {
+		if topic != nil {
+			var offers []zkcoord.Offer
+			offers, _, changed = topic.Offers()
+			for _, p := range masterPartitions(offers) {
+				if !r.known[p] {
+					r.known[p] = true
+					r.say("partition %s is new", p)
+					c := r.newCursor(p)
+					c.late = true
+					watch(c)
+				}
+			}
+		}
 		select {
+		case <-changed:
 		case b := <-batches:
 			if err := r.show(b, math.MaxInt64); err != nil {
 				return err
@@ -85,15 +118,23 @@ func (c *cursor) watch(ctx context.Context, batches chan<- batch) error {
 			err error
 		)
 		if conn == nil {
-			conn, err = c.reader.dial(ctx)
+			conn, err = c.reader.dialTo(ctx, c.partition)
+		}
+		if err == nil && c.late {
+			err = c.begin(ctx, conn)
+			c.late = err != nil
 		}
 		if err == nil {
-			b, err = c.fetch(ctx, conn, holdTime)
+			wait := holdTime
+			if told {
+				wait = -1 // so that it can be told soon
+			}
+			b, err = c.fetch(ctx, conn, wait)
 		}
 		switch {
 		case err == nil:
 			if told {
-				c.reader.say("partition %d: connected again", c.partition)
+				c.reader.say("partition %s: connected again", c.name())
 			}
 			pause, told = retryFirst, false
 			if b.ended {

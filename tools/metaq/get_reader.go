@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 const (
@@ -27,16 +26,19 @@ type reader struct {
 	*app
 	options *getOptions
 	printer *printer
-	conn    *client.Conn // for questions and commits
+	cluster *cluster     // nil: one broker
+	conn    *client.Conn // to that one, for questions and commits
 	group   string
+	known   map[zkcoord.Partition]bool // those of the topic that are read, or are left out
+	began   time.Time
 
 	printed int64
-	pending map[int32]int64 // positions that are printed but not committed
-	kept    time.Time       // when positions were committed last
+	pending map[zkcoord.Partition]int64 // positions that are printed but not committed
+	kept    time.Time                   // when positions were committed last
 }
 
 func newReader(a *app, o *getOptions) *reader {
-	r := &reader{app: a, options: o, printer: newPrinter(a.out, o.output), group: o.group, pending: make(map[int32]int64)}
+	r := &reader{app: a, options: o, printer: newPrinter(a.out, o.output), group: o.group, known: map[zkcoord.Partition]bool{}, began: time.Now(), pending: map[zkcoord.Partition]int64{}}
 	if r.group == "" {
 		r.group = readerGroup
 	}
@@ -47,20 +49,52 @@ func (r *reader) close() {
 	if r.conn != nil {
 		r.conn.Close()
 	}
+	if r.cluster != nil {
+		r.cluster.close()
+	}
+}
+
+// connTo is the connection for questions to the broker that has a partition.
+func (r *reader) connTo(ctx context.Context, p zkcoord.Partition) (*client.Conn, error) {
+	if r.cluster != nil {
+		return r.cluster.dial(ctx, p.Broker)
+	}
+	return r.conn, nil
+}
+
+// dialTo makes another connection to the broker that has a partition.
+func (r *reader) dialTo(ctx context.Context, p zkcoord.Partition) (*client.Conn, error) {
+	if r.cluster == nil {
+		return r.dial(ctx)
+	}
+	addr, err := r.cluster.masterAddr(ctx, p.Broker)
+	if err != nil {
+		return nil, err
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return client.Dial(dialCtx, addr)
 }
 
 func (r *reader) run(ctx context.Context) (err error) {
-	if r.conn, err = r.dial(ctx); err != nil {
+	if r.app.cluster != nil {
+		if r.cluster, err = r.openCluster(ctx); err != nil {
+			return err
+		}
+	} else if r.conn, err = r.dial(ctx); err != nil {
 		return err
 	}
-	partitions := []int32{r.options.partition}
-	if r.options.partition < 0 {
-		if partitions, err = r.partitions(ctx, r.conn, r.options.topic); err != nil {
-			return err
-		}
-		if err := r.tellClosed(ctx, len(partitions)); err != nil {
-			return err
-		}
+	var partitions []zkcoord.Partition
+	switch {
+	case r.options.partition != nil:
+		partitions = []zkcoord.Partition{*r.options.partition}
+	case r.cluster != nil:
+		partitions, err = r.clusterPartitions(ctx)
+	default:
+		partitions, err = r.openPartitions(ctx, r.conn, 0)
+	}
+	if err != nil {
+		return err
 	}
 	if r.options.from.kind == atOffset && r.options.from.offset > 0 && len(partitions) > 1 {
 		return usagef("--from %d is an offset of one partition, and %s has %d: add --partition", r.options.from.offset,
@@ -91,35 +125,90 @@ func (r *reader) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// tellClosed warns of partitions that are left out: the broker lists only those that are open.
-func (r *reader) tellClosed(ctx context.Context, open int) error {
-	topics, err := r.conn.Topics(ctx)
-	if err != nil {
-		return fmt.Errorf("topics of %s: %w", r.broker, err)
+// clusterPartitions lists the partitions that the brokers of the cluster have open.
+func (r *reader) clusterPartitions(ctx context.Context) ([]zkcoord.Partition, error) {
+	if err := r.cluster.needMasters(); err != nil {
+		return nil, err
 	}
-	for _, t := range topics {
-		if t.Name == r.options.topic && t.Partitions > open {
-			r.say("%d of %d partitions of %s are closed and not read", t.Partitions-open, t.Partitions, t.Name)
+	offers, err := r.cluster.directory.Lookup(ctx, zkcoord.UseSubscribe, r.options.topic)
+	if err != nil {
+		return nil, err
+	}
+	var list []zkcoord.Partition
+	for _, p := range masterPartitions(offers) {
+		r.known[p] = true
+		if p.Number > 0 {
+			continue // its broker was asked
+		}
+		conn, err := r.cluster.dial(ctx, p.Broker)
+		if err != nil {
+			return nil, err
+		}
+		open, err := r.openPartitions(ctx, conn, p.Broker)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, open...)
+	}
+	if len(list) == 0 {
+		return nil, notFoundf("no broker of %s has the topic %s now", r.cluster, r.options.topic)
+	}
+	return list, nil
+}
+
+// masterPartitions lists the partitions of masters.
+func masterPartitions(offers []zkcoord.Offer) (list []zkcoord.Partition) {
+	for _, o := range offers {
+		for n := range o.Partitions {
+			if o.Replica.IsMaster() {
+				list = append(list, zkcoord.Partition{Broker: o.Replica.Broker, Number: n})
+			}
 		}
 	}
-	return nil
+	return list
+}
+
+// openPartitions lists the partitions that a broker has open, and warns of those that are left out.
+func (r *reader) openPartitions(ctx context.Context, conn *client.Conn, broker int) ([]zkcoord.Partition, error) {
+	numbers, err := r.partitions(ctx, conn, r.options.topic)
+	if err != nil {
+		return nil, err
+	}
+	topics, err := conn.Topics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	for _, t := range topics {
+		if t.Name == r.options.topic && t.Partitions > len(numbers) {
+			r.say("%d of %d partitions of %s are closed and not read", t.Partitions-len(numbers), t.Partitions, t.Name)
+		}
+	}
+	list := make([]zkcoord.Partition, len(numbers))
+	for i, n := range numbers {
+		list[i] = zkcoord.Partition{Broker: broker, Number: n}
+	}
+	return list, nil
 }
 
 // full tells whether -n messages have been printed.
 func (r *reader) full() bool { return r.options.count > 0 && r.printed >= r.options.count }
 
 // drain prints one partition up to the end it has now.
-func (r *reader) drain(ctx context.Context, partition int32) error {
-	c, err := r.begin(ctx, partition)
+func (r *reader) drain(ctx context.Context, partition zkcoord.Partition) error {
+	conn, err := r.connTo(ctx, partition)
 	if err != nil {
 		return err
 	}
-	end, err := r.end(ctx, partition)
+	c := r.newCursor(partition)
+	if err := c.begin(ctx, conn); err != nil {
+		return err
+	}
+	end, err := c.end(ctx, conn)
 	if err != nil {
 		return err
 	}
 	for c.offset < end && !r.full() {
-		b, err := c.fetch(ctx, r.conn, -1)
+		b, err := c.fetch(ctx, conn, -1)
 		if err != nil {
 			return err
 		}
@@ -136,54 +225,6 @@ func (r *reader) drain(ctx context.Context, partition int32) error {
 		}
 	}
 	return nil
-}
-
-// begin returns the cursor of a partition at the place to start.
-func (r *reader) begin(ctx context.Context, partition int32) (*cursor, error) {
-	c := &cursor{reader: r, partition: partition, size: fetchSize}
-	if r.options.group != "" && !r.options.hasFrom {
-		offset, err := r.conn.Committed(ctx, r.options.topic, protocol.Group(r.options.group), partition)
-		switch {
-		case err == nil:
-			c.offset, c.exact = offset, true
-			return c, nil
-		case isBrokerNotFound(err):
-			return c, nil // a new group begins at the beginning
-		}
-		return nil, fmt.Errorf("position of group %s in partition %d: %w", r.options.group, partition, err)
-	}
-	var err error
-	switch r.options.from.kind {
-	case atEarliest:
-	case atOffset:
-		c.offset, c.exact = r.options.from.offset, r.options.from.offset > 0
-	case atLatest:
-		c.offset, err = r.end(ctx, partition)
-	case atTime:
-		c.offset, err = r.conn.Seek(ctx, r.options.topic, partition, r.options.from.time)
-		if isBrokerNotFound(err) {
-			err = nil // nothing was ever stored there
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("start in partition %d: %w", partition, err)
-	}
-	return c, nil
-}
-
-// end returns the end of a partition; one that was never written ends at 0.
-func (r *reader) end(ctx context.Context, partition int32) (int64, error) {
-	_, err := r.conn.Get(ctx, r.options.topic, r.group, partition, math.MaxInt64, 1, -1)
-	var moved *client.MovedError
-	switch {
-	case errors.As(err, &moved):
-		return moved.Offset, nil
-	case isBrokerNotFound(err):
-		return 0, nil
-	case err == nil:
-		return 0, fmt.Errorf("the broker has a message at the largest offset of partition %d", partition)
-	}
-	return 0, fmt.Errorf("end of partition %d: %w", partition, err)
 }
 
 // show prints the messages of a batch that begin before end, as far as -n allows.
@@ -212,8 +253,8 @@ func (r *reader) keep(ctx context.Context) error {
 		return nil
 	}
 	for partition, offset := range r.pending {
-		if err := r.commit(ctx, partition, offset); err != nil {
-			return fmt.Errorf("keep the position of group %s in partition %d: %w", r.options.group, partition, err)
+		if err := r.commit(ctx, partition.Number, offset); err != nil {
+			return fmt.Errorf("keep the position of group %s in partition %s: %w", r.options.group, r.partitionName(partition), err)
 		}
 		delete(r.pending, partition)
 	}

@@ -183,15 +183,23 @@ func (b *brokerGroups) partitions(ctx context.Context, t protocol.Topic) ([]zkco
 	if err != nil {
 		return nil, err
 	}
-	var list []zkcoord.Partition
-	for _, n := range numbers {
-		// A broker names all partitions that a topic would have, and keeps offsets of those that were written.
-		if _, err := b.conn.Lag(ctx, t, n, 0); isBrokerNotFound(err) {
-			continue
-		} else if err != nil {
-			return nil, fmt.Errorf("partition %d of %s: %w", n, t, err)
+	// A broker names all partitions that a topic would have, and keeps offsets of those that were written.
+	written := make([]bool, len(numbers))
+	err = atOnce(ctx, len(numbers), func(ctx context.Context, i int) error {
+		_, err := b.conn.Lag(ctx, t, numbers[i], 0)
+		if written[i] = !isBrokerNotFound(err); written[i] && err != nil {
+			return fmt.Errorf("partition %d of %s: %w", numbers[i], t, err)
 		}
-		list = append(list, zkcoord.Partition{Number: n})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var list []zkcoord.Partition
+	for i, n := range numbers {
+		if written[i] {
+			list = append(list, zkcoord.Partition{Number: n})
+		}
 	}
 	return list, nil
 }

@@ -52,7 +52,8 @@ The exit code is 3 when there is no group.`,
   metaq groups --zk 127.0.0.1:2181
   metaq groups backup --zk zoo1:2181,zoo2:2181/app
   metaq groups -o json --zk 127.0.0.1:2181 | jq -r '.[] | select(.state == "live").group'`,
-		Args: wantArgs(0, 1),
+		Args:              wantArgs(0, 1),
+		ValidArgsFunction: a.completeGroup(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err

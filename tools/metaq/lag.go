@@ -56,7 +56,8 @@ The exit code is 3 when there is no such group.`,
 		Example: `  metaq lag backup
   metaq lag backup --zk 127.0.0.1:2181
   metaq lag backup --zk 127.0.0.1:2181 -o json | jq .total.messages`,
-		Args: wantArgs(1, 1),
+		Args:              wantArgs(1, 1),
+		ValidArgsFunction: a.completeGroup(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err
@@ -96,43 +97,57 @@ func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView) (
 	if err != nil {
 		return nil, err
 	}
+	conns := make([]*client.Conn, len(list))
+	for i, p := range list {
+		if conns[i], err = from.dial(ctx, p.Partition); err != nil {
+			return nil, err
+		}
+	}
 	step, done := a.steps(len(list), "partitions")
-	report := &lagReport{Group: string(v.Group), Partitions: []lagRow{}}
-	for _, p := range list {
-		conn, err := from.dial(ctx, p.Partition)
-		if err != nil {
-			return nil, err
-		}
-		row := lagRow{Topic: string(p.Topic), Partition: from.name(p.Partition), Owner: v.Owner(p)}
-		offset := int64(0)
-		if o, ok := v.Offset(p); ok && o.Odd != "" {
-			row.Note = "the offset is " + o.Odd
-		} else if ok {
-			offset = o.Offset.Offset
-			row.Offset = &offset
-		}
-		if row.End, err = partitionEnd(ctx, conn, p); err != nil {
-			return nil, err
-		}
-		lag, err := conn.Lag(ctx, p.Topic, p.Partition.Number, offset)
-		if err != nil && !isBrokerNotFound(err) { // a partition without messages
-			return nil, fmt.Errorf("lag of %s: %w", p, err)
-		}
-		if offset > row.End {
-			row.Note = "the offset is beyond the end"
-		}
-		if lag.Bytes > 0 {
-			row.End = max(row.End, offset+lag.Bytes) // messages came meanwhile
-		}
-		row.Messages, row.Bytes, row.Seconds = lag.Messages, lag.Bytes, lag.Age.Seconds()
-		report.Partitions = append(report.Partitions, row)
+	defer done()
+	report := &lagReport{Group: string(v.Group), Partitions: make([]lagRow, len(list))}
+	err = atOnce(ctx, len(list), func(ctx context.Context, i int) (err error) {
+		report.Partitions[i], err = partitionLag(ctx, conns[i], list[i], v)
+		report.Partitions[i].Partition = from.name(list[i].Partition)
+		step()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range report.Partitions {
 		report.Total.Messages += row.Messages
 		report.Total.Bytes += row.Bytes
 		report.Total.Seconds = max(report.Total.Seconds, row.Seconds)
-		step()
 	}
-	done()
 	return report, nil
+}
+
+// partitionLag asks the broker of one partition.
+func partitionLag(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition, v *zkcoord.GroupView) (row lagRow, err error) {
+	row = lagRow{Topic: string(p.Topic), Owner: v.Owner(p)}
+	offset := int64(0)
+	if o, ok := v.Offset(p); ok && o.Odd != "" {
+		row.Note = "the offset is " + o.Odd
+	} else if ok {
+		offset = o.Offset.Offset
+		row.Offset = &offset
+	}
+	if row.End, err = partitionEnd(ctx, conn, p); err != nil {
+		return row, err
+	}
+	lag, err := conn.Lag(ctx, p.Topic, p.Partition.Number, offset)
+	if err != nil && !isBrokerNotFound(err) { // a partition without messages
+		return row, fmt.Errorf("lag of %s: %w", p, err)
+	}
+	if offset > row.End {
+		row.Note = "the offset is beyond the end"
+	}
+	if lag.Bytes > 0 {
+		row.End = max(row.End, offset+lag.Bytes) // messages came meanwhile
+	}
+	row.Messages, row.Bytes, row.Seconds = lag.Messages, lag.Bytes, lag.Age.Seconds()
+	return row, nil
 }
 
 // partitionEnd is where the next message of a partition goes.

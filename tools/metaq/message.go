@@ -20,7 +20,7 @@ const (
 // message is one stored message as get prints it.
 type message struct {
 	topic     string
-	broker    *int // in a cluster
+	broker    *int // of a cluster
 	partition int32
 	offset    int64
 	next      int64 // offset behind it
@@ -80,12 +80,16 @@ func (m message) forJSON() messageJSON {
 	if m.id > 0 {
 		j.Time = time.UnixMilli(m.id>>idTimeShift + idEpoch).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	}
-	if utf8.Valid(m.payload) {
-		text := string(m.payload)
-		j.Data = &text
-	} else {
-		text := base64.StdEncoding.EncodeToString(m.payload)
-		j.Base64 = &text
-	}
+	j.Data, j.Base64 = jsonData(m.payload)
 	return j
+}
+
+// jsonData is a payload as it is, or in base64 if it is no UTF-8 text.
+func jsonData(payload []byte) (text, encoded *string) {
+	s := string(payload)
+	if utf8.ValidString(s) {
+		return &s, nil
+	}
+	s = base64.StdEncoding.EncodeToString(payload)
+	return nil, &s
 }

@@ -54,7 +54,8 @@ func newOffsetsShowCommand(a *app) *cobra.Command {
 The exit code is 3 when there is none.`,
 		Example: `  metaq offsets show backup
   metaq offsets show backup greetings --zk 127.0.0.1:2181 -o json`,
-		Args: wantArgs(1, 2),
+		Args:              wantArgs(1, 2),
+		ValidArgsFunction: a.completeGroupTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err
@@ -176,7 +177,8 @@ func newOffsetsSetCommand(a *app) *cobra.Command {
 		Long:  "set moves a group in one partition; it need not have read anything of it yet.\n\n" + moveHelp,
 		Example: `  metaq offsets set backup greetings --partition 0 --to 1048576
   metaq offsets set backup greetings --partition 1-0 --to 15m --dry-run --zk 127.0.0.1:2181`,
-		Args: wantArgs(2, 2),
+		Args:              wantArgs(2, 2),
+		ValidArgsFunction: a.completeGroupTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.partition == "" {
 				return usagef("which partition? give it with --partition, or use 'metaq offsets reset' for all of them")
@@ -198,7 +200,8 @@ func newOffsetsResetCommand(a *app) *cobra.Command {
 		Example: `  metaq offsets reset backup greetings --to earliest --dry-run
   metaq offsets reset backup --to latest --zk 127.0.0.1:2181
   metaq offsets reset backup --to '2026-11-21 14:30' --zk 127.0.0.1:2181`,
-		Args: wantArgs(1, 2),
+		Args:              wantArgs(1, 2),
+		ValidArgsFunction: a.completeGroupTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.moveOffsets(cmd.Context(), &o, args)
 		},

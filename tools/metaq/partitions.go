@@ -9,6 +9,7 @@ import (
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 func newPartitionsCommand(a *app) *cobra.Command {
@@ -39,7 +40,7 @@ func newPartitionRangeCommand(a *app, name, short, done string, call partitionRa
 		Example: fmt.Sprintf(`  metaq partitions %[1]s greetings 0
   metaq partitions %[1]s greetings 0 3`, name),
 		Args:              wantArgs(2, 3),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			topic, err := parseTopicArg(args[0])
 			if err != nil {
@@ -76,6 +77,41 @@ func newPartitionRangeCommand(a *app, name, short, done string, call partitionRa
 			return nil
 		},
 	}
+}
+
+// parsePartitionFlag reads --partition: a number, or BROKER-NUMBER in a cluster. nil: all of them.
+func (a *app) parsePartitionFlag(s string) (*zkcoord.Partition, error) {
+	if s == "-1" {
+		return nil, nil
+	}
+	if a.cluster != nil {
+		p, err := zkcoord.ParsePartition(s)
+		if err != nil {
+			return nil, usagef("--partition: %w; in a cluster it is BROKER-NUMBER such as 0-2, or -1 for all", err)
+		}
+		return &p, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return nil, usagef("--partition %s: use -1 or a partition", s)
+	}
+	return &zkcoord.Partition{Number: int32(n)}, nil
+}
+
+// partitionName is how a partition is written: as parsePartitionFlag reads it.
+func (a *app) partitionName(p zkcoord.Partition) string {
+	if a.cluster != nil {
+		return p.String()
+	}
+	return strconv.Itoa(int(p.Number))
+}
+
+// jsonBroker is the broker of a partition for -o json, nil if it stands alone.
+func (a *app) jsonBroker(id int) *int {
+	if a.cluster == nil {
+		return nil
+	}
+	return &id
 }
 
 func parsePartition(s string) (int32, error) {

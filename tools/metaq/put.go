@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,16 +16,18 @@ import (
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 type putOptions struct {
-	topic     protocol.Topic
-	file      string
-	whole     bool
-	partition int32
-	key       string
-	attribute string
-	output    string
+	topic         protocol.Topic
+	file          string
+	whole         bool
+	partitionText string
+	partition     *zkcoord.Partition // nil: spread over all
+	key           string
+	attribute     string
+	output        string
 }
 
 func newPutCommand(a *app) *cobra.Command {
@@ -35,19 +38,24 @@ func newPutCommand(a *app) *cobra.Command {
 		Long: `put stores each MESSAGE, or without one each line of standard input or of --file. A line is stored without its newline;
 empty lines are messages too.
 
+With --zk the messages are spread over all brokers of the cluster, and a broker that is away is gone around; --partition is
+BROKER-NUMBER there.
+
 It ends with 0 when the broker has acknowledged every message. Messages that go to one partition are stored in their
 order. The number of messages and the rate are told on standard error; -o json prints a receipt for each message:
-topic, partition, offset and id.`,
+topic, broker (in a cluster), partition, offset and id.`,
 		Example: `  metaq put greetings hello "how are you"
   tail -F /var/log/syslog | metaq put logs
   metaq put logs --file /var/log/dpkg.log
   metaq put orders --key customer-17 '{"total": 3}'   # a key's messages all go to one partition
   metaq put images --file cat.png --whole             # the file is one message
-  metaq put greetings hello -o json`,
+  metaq put greetings hello -o json
+  metaq put greetings hello --zk 127.0.0.1:2181
+  metaq put greetings hello --zk 127.0.0.1:2181 --partition 1-0   # partition 0 of broker 1`,
 		Args:              wantArgs(1, -1),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(args, cmd.Flags().Changed("key")); err != nil {
+			if err := o.check(a, args, cmd.Flags().Changed("key")); err != nil {
 				return err
 			}
 			ctx, cancel := a.withTimeout(cmd.Context(), 0)
@@ -58,21 +66,22 @@ topic, partition, offset and id.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.file, "file", "", "read from `FILE`; - is standard input")
 	flags.BoolVar(&o.whole, "whole", false, "store the whole input as one message")
-	flags.Int32Var(&o.partition, "partition", -1, "store in this partition; -1 = spread over all")
+	flags.StringVar(&o.partitionText, "partition", "-1", "store in partition `P`, in a cluster BROKER-NUMBER; -1 = spread over all")
 	flags.StringVar(&o.key, "key", "", "choose the partition by this `KEY`")
 	flags.StringVar(&o.attribute, "attribute", "", "give each message this attribute")
 	addOutputFlag(cmd, &o.output, "text", "json")
-	return cmd
+	return worksOnCluster(cmd)
 }
 
-func (o *putOptions) check(args []string, hasKey bool) (err error) {
+func (o *putOptions) check(a *app, args []string, hasKey bool) (err error) {
 	if o.topic, err = parseTopicArg(args[0]); err != nil {
 		return err
 	}
+	if o.partition, err = a.parsePartitionFlag(o.partitionText); err != nil {
+		return err
+	}
 	switch {
-	case o.partition < -1:
-		return usagef("--partition %d: use -1 or a partition", o.partition)
-	case hasKey && o.partition >= 0:
+	case hasKey && o.partition != nil:
 		return usagef("--key and --partition both choose the partition: give one of them")
 	case len(args) > 1 && (o.file != "" || o.whole):
 		return usagef("messages come from the command line or from a file, not both")
@@ -128,13 +137,7 @@ func put(ctx context.Context, a *app, o *putOptions, messages []string) error {
 	}
 	defer closer.Close()
 
-	// The producer waits for a broker that is away; a person who mistyped the address wants to know now.
-	conn, err := a.dial(ctx)
-	if err != nil {
-		return err
-	}
-	conn.Close()
-	producer, err := client.NewProducer(a.broker)
+	producer, err := a.openProducer(ctx, o.topic, o.partition)
 	if err != nil {
 		return err
 	}
@@ -157,8 +160,43 @@ func put(ctx context.Context, a *app, o *putOptions, messages []string) error {
 	return r.finish(ctx, a, err, time.Since(start))
 }
 
+// openProducer makes the producer. That waits for brokers that are away; a person who mistyped an address or a topic wants to know now.
+func (a *app) openProducer(ctx context.Context, topic protocol.Topic, partition *zkcoord.Partition) (*client.Producer, error) {
+	if a.cluster == nil {
+		conn, err := a.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		conn.Close()
+		return client.NewProducer(a.broker)
+	}
+	c, err := a.openCluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	if err := c.needMasters(); err != nil {
+		return nil, err
+	}
+	offers, err := c.directory.Lookup(ctx, zkcoord.UsePublish, topic)
+	if err != nil {
+		return nil, err
+	}
+	if len(offers) == 0 {
+		return nil, notFoundf("no broker of %s takes messages of %s now; 'metaq put %s --broker HOST:PORT' makes a topic on one", c, topic, topic)
+	}
+	offered := func(o zkcoord.Offer) bool {
+		return o.Replica.Broker == partition.Broker && partition.Number < o.Partitions
+	}
+	if partition != nil && !slices.ContainsFunc(offers, offered) {
+		return nil, notFoundf("partition %s of %s is not in %s now; 'metaq route %s --zk ...' lists those that are", partition, topic, c, topic)
+	}
+	return client.NewProducer(a.cluster.String())
+}
+
 // receipts counts, and prints if asked to, what the broker acknowledged.
 type receipts struct {
+	app     *app
 	options *putOptions
 	stop    context.CancelCauseFunc // ends reading more input after a failure
 
@@ -173,12 +211,13 @@ type receipts struct {
 
 func newReceipts(a *app, o *putOptions, stop context.CancelCauseFunc) *receipts {
 	out := bufio.NewWriter(a.out)
-	return &receipts{options: o, stop: stop, out: out, json: json.NewEncoder(out)}
+	return &receipts{app: a, options: o, stop: stop, out: out, json: json.NewEncoder(out)}
 }
 
 // receipt is a line of -o json.
 type receipt struct {
 	Topic     string `json:"topic"`
+	Broker    *int   `json:"broker,omitempty"` // of a cluster
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
 	ID        int64  `json:"id"`
@@ -219,9 +258,9 @@ func (r *receipts) send(ctx context.Context, producer *client.Producer, from sou
 				return it.err
 			}
 			r.sent++
-			m := client.Message{
-				Topic: string(r.options.topic), Partition: client.At(r.options.partition),
-				Key: r.options.key, Attribute: r.options.attribute, Body: it.body,
+			m := client.Message{Topic: string(r.options.topic), Key: r.options.key, Attribute: r.options.attribute, Body: it.body}
+			if p := r.options.partition; p != nil {
+				m.Partition = client.AtBroker(p.Broker, p.Number)
 			}
 			size := len(it.body)
 			producer.SendAsync(m, func(got client.Receipt, err error) { r.take(got, size, err) })
@@ -243,7 +282,7 @@ func (r *receipts) take(got client.Receipt, size int, err error) {
 	r.bytes += int64(size)
 	if r.options.output == "json" {
 		// The buffered writer keeps an error until it is flushed.
-		_ = r.json.Encode(receipt{string(r.options.topic), got.Partition, got.Offset, got.ID})
+		_ = r.json.Encode(receipt{string(r.options.topic), r.app.jsonBroker(got.Broker), got.Partition, got.Offset, got.ID})
 	}
 }
 

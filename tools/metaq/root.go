@@ -104,6 +104,7 @@ func newRoot(a *app) *cobra.Command {
 		newOffsetsCommand(a),
 		newZKCommand(a),
 		newPartitionsCommand(a),
+		newSpillCommand(a),
 		newBenchCommand(a),
 		newVersionCommand(a),
 	)

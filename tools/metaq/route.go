@@ -30,7 +30,7 @@ func newRouteCommand(a *app) *cobra.Command {
   metaq route greetings -o json
   metaq route greetings --zk 127.0.0.1:2181`,
 		Args:              wantArgs(1, 1),
-		ValidArgsFunction: a.completeTopic,
+		ValidArgsFunction: a.completeTopic(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err

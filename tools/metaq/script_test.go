@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 
 			"register": registerCommand,
 			"node":     nodeCommand,
+			"spill":    spillCommand,
 		},
 	})
 }

@@ -32,7 +32,7 @@ With --zk all brokers of the cluster are asked, or the one that --broker-id name
   metaq stats --zk 127.0.0.1:2181 --broker-id 1
   metaq stats -o json | jq -r '.[] | select(.name == "cmd_put").value'`,
 		Args:              wantArgs(0, 1),
-		ValidArgsFunction: a.completeStats,
+		ValidArgsFunction: a.completeStats(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "table", "raw", "json"); err != nil {
 				return err
