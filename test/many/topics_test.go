@@ -1,0 +1,103 @@
+package many
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/metaq/metaq/test/chaos"
+	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/zookeeper"
+)
+
+// Bounds of a registration, of which the machine gives a fraction: they are there to tell one request a node from many nodes a request.
+const (
+	registeredWithin = 60 * time.Second
+	nodesPerRequest  = 20 // at least, parents included
+)
+
+// TestTopics_Registered registers very many topics in a real ZooKeeper: at the start of the broker, again after the session was lost, and after a kill, when the nodes
+// of the process before are still there.
+func TestTopics_Registered(t *testing.T) {
+	topics := chaos.Pick(1000, 10_000)
+	z := zookeeper.Start(t)
+	var config strings.Builder
+	fmt.Fprintf(&config, "[system]\nbrokerId=0\nhostName=127.0.0.1\n[zookeeper]\nzk.zkConnect=%s\nzk.zkSessionTimeoutMs=4000\nzk.zkConnectionTimeoutMs=2000\nzk.zkSyncTimeMs=0\n", z.Addr)
+	for n := range topics {
+		fmt.Fprintf(&config, "[topic=topic-%05d]\n", n)
+	}
+	ephemerals := 3*topics + 2 // and the master, and the checksum
+	figure := func(what string, took time.Duration, requests, nodes int) {
+		t.Helper()
+		chaos.Figure(t, 10, fmt.Sprintf("%d topics registered, %s", topics, what), "%.1f s, %d requests for %d nodes", took.Seconds(), requests, nodes)
+		if requests > nodes/nodesPerRequest {
+			t.Errorf("%s: %d requests, want at most one for %d nodes", what, requests, nodesPerRequest)
+		}
+	}
+
+	before := told(t, z, "zk_packets_received")
+	b := process.Start(t, process.Options{Config: config.String()})
+	took := awaitRegistered(t, z, b, ephemerals)
+	figure("new", took, told(t, z, "zk_packets_received")-before, 2*ephemerals)
+
+	b.Signal(t, syscall.SIGSTOP)
+	await(t, "ZooKeeper ends the session", func() bool { return told(t, z, "zk_ephemerals_count") == 0 })
+	b.Signal(t, syscall.SIGCONT)
+	began := time.Now()
+	before = told(t, z, "zk_packets_received")
+	awaitRegistered(t, z, b, ephemerals)
+	figure("again after the session was lost", time.Since(began), told(t, z, "zk_packets_received")-before, ephemerals)
+
+	b.Kill(t)
+	b.Restart(t)
+	took = awaitRegistered(t, z, b, ephemerals)
+	chaos.Figure(t, 10, fmt.Sprintf("%d topics registered, over the nodes of a killed process", topics), "%.1f s", took.Seconds())
+	b.Stop(t)
+	await(t, "nothing is left", func() bool { return told(t, z, "zk_ephemerals_count") == 0 })
+}
+
+// awaitRegistered waits until a broker is registered with all of its topics, and tells how long that took.
+func awaitRegistered(t *testing.T, z *zookeeper.Server, b *process.Broker, ephemerals int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	await(t, "everything is registered", func() bool {
+		ready, _ := b.Health(t)
+		return ready && told(t, z, "zk_ephemerals_count") == ephemerals
+	})
+	return time.Since(began)
+}
+
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for bound := time.After(registeredWithin); !ok(); {
+		select {
+		case <-tick.C:
+		case <-bound:
+			t.Fatalf("not in %s: %s", registeredWithin, what)
+		}
+	}
+}
+
+// told is one of the numbers that ZooKeeper tells of itself; our own questions are in it. -1: it did not answer.
+func told(t *testing.T, z *zookeeper.Server, name string) int {
+	t.Helper()
+	text, err := z.Ask("mntr")
+	if err != nil {
+		return -1 // it has just been stopped
+	}
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && key == name {
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatalf("ZooKeeper's %s: %v", name, err)
+			}
+			return n
+		}
+	}
+	return -1 // it serves nobody yet
+}
