@@ -20,10 +20,11 @@ type Stat struct {
 	Owner    int64 // session of an ephemeral node; 0: a persistent one
 	Modified time.Time
 	Children int
+	Churn    int32 // how often a child was made or removed
 }
 
 func newStat(z *zk.Stat) Stat {
-	return Stat{Version: z.Version, Created: z.Czxid, Owner: z.EphemeralOwner, Modified: time.UnixMilli(z.Mtime), Children: int(z.NumChildren)}
+	return Stat{Version: z.Version, Created: z.Czxid, Owner: z.EphemeralOwner, Modified: time.UnixMilli(z.Mtime), Children: int(z.NumChildren), Churn: z.Cversion}
 }
 
 // Kind of a node.

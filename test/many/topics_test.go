@@ -1,6 +1,8 @@
 package many
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
 	"github.com/metaq/metaq/test/zookeeper"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // Bounds of a registration, of which the machine gives a fraction: they are there to tell one request a node from many nodes a request.
@@ -25,7 +29,7 @@ func TestTopics_Registered(t *testing.T) {
 	topics := chaos.Pick(1000, 10_000)
 	z := zookeeper.Start(t)
 	var config strings.Builder
-	fmt.Fprintf(&config, "[system]\nbrokerId=0\nhostName=127.0.0.1\n[zookeeper]\nzk.zkConnect=%s\nzk.zkSessionTimeoutMs=4000\nzk.zkConnectionTimeoutMs=2000\nzk.zkSyncTimeMs=0\n", z.Addr)
+	fmt.Fprintf(&config, "[system]\nbrokerId=0\nhostName=127.0.0.1\n[zookeeper]\nzk.zkConnect=%s\nzk.zkSessionTimeoutMs=%d\nzk.zkConnectionTimeoutMs=2000\nzk.zkSyncTimeMs=0\n", z.Addr, chaos.Pick(2000, 4000))
 	for n := range topics {
 		fmt.Fprintf(&config, "[topic=topic-%05d]\n", n)
 	}
@@ -51,12 +55,45 @@ func TestTopics_Registered(t *testing.T) {
 	awaitRegistered(t, z, b, ephemerals)
 	figure("again after the session was lost", time.Since(began), told(t, z, "zk_packets_received")-before, ephemerals)
 
+	s, err := zkcoord.Connect(zkcoord.Config{Connect: z.Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	old := ownerOf(t, s, zkcoord.DefaultRoot.Replica(zkcoord.Master(0)))
 	b.Kill(t)
 	b.Restart(t)
-	took = awaitRegistered(t, z, b, ephemerals)
-	chaos.Figure(t, 10, fmt.Sprintf("%d topics registered, over the nodes of a killed process", topics), "%.1f s", took.Seconds())
+	began = time.Now()
+	await(t, "the next process has made all nodes its own", func() bool { return taken(t, s, topics, old) })
+	chaos.Figure(t, 10, fmt.Sprintf("%d topics registered, over the nodes of a killed process", topics), "%.1f s", time.Since(began).Seconds())
 	b.Stop(t)
 	await(t, "nothing is left", func() bool { return told(t, z, "zk_ephemerals_count") == 0 })
+}
+
+// taken says whether another session than the old one has the nodes of topics; it looks at some of them.
+func taken(t *testing.T, s *zkcoord.Session, topics int, old int64) bool {
+	t.Helper()
+	for n := 0; n < topics; n += 97 {
+		for _, use := range zkcoord.Uses {
+			owner := ownerOf(t, s, zkcoord.DefaultRoot.TopicOf(use, protocol.Topic(fmt.Sprintf("topic-%05d", n)), zkcoord.Master(0)))
+			if owner == old || owner == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ownerOf is the session of an ephemeral node, 0 if it is not there.
+func ownerOf(t *testing.T, s *zkcoord.Session, path string) int64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), registeredWithin)
+	defer cancel()
+	_, stat, err := s.Get(ctx, path)
+	if err != nil && !errors.Is(err, zkcoord.ErrNoNode) {
+		t.Fatal(err)
+	}
+	return stat.Owner
 }
 
 // awaitRegistered waits until a broker is registered with all of its topics, and tells how long that took.
