@@ -44,6 +44,7 @@ var rows = []struct {
 	{29, "SIGTERM and SIGHUP under load", "no acknowledged message lost, no request cut off"},
 	{34, "retention while being read, a topic removed", "the new offset or the right bytes"},
 	{35, "files cut under the running broker", "an error, the process stays"},
+	{30, "consumers of a group join, leave, and are cut off from ZooKeeper", "each message at least once, all partitions owned again in time, none by two"},
 	{36, "hours of events in minutes at full load", "no growth"},
 	{38, "planted mistakes", "all found"},
 }
