@@ -391,10 +391,21 @@ func (m *Member) claim(ctx context.Context, session int64, partitions []TopicPar
 			claims = append(claims, Claim{p, m.session, session})
 		}
 	}
+	// What may have been made without an answer, as when the member leaves meanwhile, is given up like what was claimed.
+	unsure := func(list ...TopicPartition) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, p := range list {
+			m.leaving[p] = true
+		}
+	}
 	single := func(p TopicPartition) error {
 		err := m.own(ctx, session, p)
-		if err == nil {
+		switch {
+		case err == nil:
 			claimed(p)
+		case errors.Is(err, ErrUnknown):
+			unsure(p)
 		}
 		return err
 	}
@@ -411,11 +422,16 @@ func (m *Member) claim(ctx context.Context, session int64, partitions []TopicPar
 		if errors.Is(err, ErrNodeExists) {
 			return eachAtOnce(chunk, single)
 		}
-		if err == nil {
-			err = single(chunk[0]) // in which session all of them were made
+		if errors.Is(err, ErrUnknown) {
+			unsure(chunk...)
 		}
 		if err == nil {
-			claimed(chunk[1:]...)
+			err = single(chunk[0]) // in which session all of them were made
+			if err != nil {
+				unsure(chunk...)
+			} else {
+				claimed(chunk[1:]...)
+			}
 		}
 		return err
 	})

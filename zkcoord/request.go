@@ -1,6 +1,7 @@
 package zkcoord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,8 +54,8 @@ func eachAtOnce[T any](items []T, do func(T) error) error {
 // call does a request under a context. The library's requests know none, so a late answer is dropped. It waits for a connection first.
 func call[T any](ctx context.Context, s *Session, what, path string, do func(*zk.Conn, string) (T, error)) (T, error) {
 	var none T
-	if err := s.Await(ctx); err != nil {
-		return none, fmt.Errorf("%s %s: %w", what, path, err)
+	if err := cmp.Or(ctx.Err(), s.Await(ctx)); err != nil {
+		return none, fmt.Errorf("%s %s: %w", what, path, err) // nothing was sent
 	}
 	type answer struct {
 		value T
