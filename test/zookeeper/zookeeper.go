@@ -28,6 +28,7 @@ const (
 type Server struct {
 	Addr   string // host:port
 	dir    string
+	under  []string // a command that runs it
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
@@ -35,7 +36,13 @@ type Server struct {
 // Start starts an empty server. It ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{Addr: freeAddr(t), dir: t.TempDir()}
+	return StartAt(t, freeAddr(t))
+}
+
+// StartAt starts an empty server on an address, and under a command that runs the command line that follows it, as `ip netns exec NAME` does.
+func StartAt(t testing.TB, addr string, under ...string) *Server {
+	t.Helper()
+	s := &Server{Addr: addr, dir: t.TempDir(), under: under}
 	host, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +83,9 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.cmd = exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jar,
+	line := append(s.under[:len(s.under):len(s.under)], "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jar,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
+	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("start ZooKeeper: %v", err)
