@@ -276,14 +276,12 @@ func (r *Registrar) makeAll(ctx context.Context, session int64, nodes []Registra
 		if !errors.Is(err, ErrNodeExists) {
 			return err
 		}
-		free, err := r.clean(ctx, session, chunk)
-		if err != nil {
-			return err
+		free, inTheWay := r.clean(ctx, session, chunk)
+		err = r.makeTogether(ctx, session, free)
+		if errors.Is(err, ErrNodeExists) { // somebody else works on them
+			err = eachAtOnce(free, func(n Registration) error { return r.make(ctx, session, n) })
 		}
-		if err = r.makeTogether(ctx, session, free); !errors.Is(err, ErrNodeExists) {
-			return err
-		}
-		return eachAtOnce(free, func(n Registration) error { return r.make(ctx, session, n) }) // somebody else works on them
+		return cmp.Or(err, inTheWay)
 	})
 }
 
@@ -311,7 +309,7 @@ func (r *Registrar) makeTogether(ctx context.Context, session int64, nodes []Reg
 }
 
 // clean looks at nodes of which some are there. It removes those that are left over from us, many with one request, sees to those that may stay, and returns
-// those that can be made now.
+// those that can be made now, also when others cannot.
 func (r *Registrar) clean(ctx context.Context, session int64, nodes []Registration) (free []Registration, err error) {
 	var mu sync.Mutex
 	var over []Change
@@ -332,13 +330,13 @@ func (r *Registrar) clean(ctx context.Context, session int64, nodes []Registrati
 		}
 		return nil
 	})
-	if err != nil || len(over) == 0 {
+	if len(over) == 0 {
 		return free, err
 	}
-	if err := r.session.DeleteAll(ctx, over); err != nil && !errors.Is(err, ErrNoNode) && !errors.Is(err, ErrBadVersion) {
-		return nil, err
+	if failed := r.session.DeleteAll(ctx, over); failed != nil && !errors.Is(failed, ErrNoNode) && !errors.Is(failed, ErrBadVersion) {
+		return nil, failed
 	} // what is there yet is seen to node by node
-	return free, nil
+	return free, err
 }
 
 // make makes one node, unless it stands as it is wanted.

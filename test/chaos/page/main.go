@@ -32,7 +32,7 @@ var rows = []struct {
 	{7, "disk full, then room again", "503 with the cause, gets go on, it comes back alone"},
 	{8, "bits flipped, pages zeroed, files cut, swapped and removed", "detected, bounded, no wrong byte served"},
 	{9, "the last segment cut at each byte of the last messages", "recovered to the end of a message"},
-	{10, "start on a long log", "in a time that does not grow with it"},
+	{10, "start on a long log; with very many topics to register in ZooKeeper", "in a time that does not grow with the log; many nodes with one request"},
 	{14, "the broker cut off from ZooKeeper, in one direction or both, for shorter and longer than the session", "puts go on, it is registered again by itself"},
 	{15, "ZooKeeper killed and back", "brokers register again, no offset of a consumer moves"},
 	{16, "a consumer cut off from ZooKeeper until its session is over", "others have its partitions in time, none is owned by two"},
