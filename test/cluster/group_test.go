@@ -29,7 +29,6 @@ const groupSession = 2 * time.Second
 type ledger struct {
 	mu      sync.Mutex
 	owners  map[zkcoord.TopicPartition]string
-	settled map[string]bool
 	changed chan struct{} // has room for one
 	moves   int
 	twice   []string // partitions that somebody got while another one had them

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,52 +107,88 @@ type ledger struct {
 	refused int // commits
 }
 
-// listen runs a consumer and takes down what it tells. leave ends it.
-func (l *ledger) listen(t *testing.T, name string, line ...string) (leave func()) {
-	t.Helper()
-	cmd := exec.Command(line[0], append(line[1:len(line):len(line)], name)...)
-	cmd.Stderr = t.Output()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	taken := make(chan error, 1)
-	go func() { taken <- l.take(name, out) }()
-	var once sync.Once
-	end := func() {
-		in.Close()
-		if err := <-taken; err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	t.Cleanup(func() { once.Do(end) })
-	return func() { once.Do(end) }
+// member is a consumer that runs.
+type member struct {
+	who   string // which of the consumers it is
+	id    string // of this process
+	cmd   *exec.Cmd
+	in    io.Closer
+	taken chan error
 }
 
-func (l *ledger) take(who string, out io.Reader) error {
-	lines := bufio.NewReader(out)
-	for d := json.NewDecoder(lines); ; {
+// listen runs a consumer and takes down what it tells. It ends with the test.
+func (l *ledger) listen(t *testing.T, who, id string, line ...string) *member {
+	t.Helper()
+	m := &member{who: who, id: id, cmd: exec.Command(line[0], append(line[1:len(line):len(line)], id)...), taken: make(chan error, 1)}
+	m.cmd.Stderr = t.Output()
+	in, err := m.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.in = in
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { m.taken <- l.take(m, out) }()
+	t.Cleanup(func() {
+		if m.cmd.ProcessState == nil { // the test has failed before
+			_ = m.cmd.Process.Kill() // it may have ended by itself
+			_ = m.cmd.Wait()
+		}
+	})
+	return m
+}
+
+// leave lets it leave the group.
+func (m *member) leave(t *testing.T) {
+	t.Helper()
+	m.in.Close()
+	if err := <-m.taken; err != nil {
+		t.Errorf("%s: %v", m.id, err)
+	}
+	if err := m.cmd.Wait(); err != nil {
+		t.Errorf("%s: %v", m.id, err)
+	}
+}
+
+// kill ends it as kill -9 does. What it had counts as given up then.
+func (l *ledger) kill(t *testing.T, m *member) {
+	t.Helper()
+	if err := m.cmd.Process.Kill(); err != nil {
+		t.Fatalf("kill %s: %v", m.id, err)
+	}
+	<-m.taken        // the line that it was writing may be half a line
+	_ = m.cmd.Wait() // it was killed
+	now := time.Now().UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, spans := range l.spans {
+		for _, s := range spans {
+			if s.who == m.who && s.claim > 0 && s.to == 0 {
+				s.to = now
+			}
+		}
+	}
+}
+
+func (l *ledger) take(m *member, out io.Reader) error {
+	for d := json.NewDecoder(bufio.NewReader(out)); ; {
 		var n note
 		if err := d.Decode(&n); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		l.note(who, n)
+		l.note(m, n)
 	}
 }
 
-func (l *ledger) note(who string, n note) {
+func (l *ledger) note(m *member, n note) {
+	who := m.who
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch n.What {
@@ -162,14 +196,14 @@ func (l *ledger) note(who string, n note) {
 		l.spans[n.Part] = append(l.spans[n.Part], &span{who: who, claim: n.Claim, from: n.T})
 	case released:
 		for _, s := range l.spans[n.Part] {
-			if s.who == who && s.claim == n.Claim {
+			if s.who == who && s.claim == n.Claim && s.to == 0 {
 				s.to = n.T
 			}
 		}
 	case refused:
 		l.refused++
 	case handed:
-		e := history.Event{Proc: fmt.Sprintf("%s-%d", who, n.Claim), Type: history.Invoke, F: history.Get, Topic: topicName, Part: n.Part, Group: groupName, Off: n.Off}
+		e := history.Event{Proc: fmt.Sprintf("%s-%d", m.id, n.Claim), Type: history.Invoke, F: history.Get, Topic: topicName, Part: n.Part, Group: groupName, Off: n.Off}
 		l.run.Add(e)
 		e.Type, e.Status, e.Got = history.OK, 200, n.Got
 		l.run.Add(e)
@@ -261,11 +295,6 @@ func readAll(t *testing.T, run *history.Run, addr string) {
 			e.Off = next
 		}
 	}
-}
-
-// binary is the program of this test.
-func binary(arguments ...string) []string {
-	return slices.Concat([]string{os.Args[0]}, arguments)
 }
 
 // statsSayRegistered reads the answer to `stats zk`.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -36,9 +37,25 @@ type fault struct {
 	name  string
 	row   int // of docs/reliability.md
 	lasts time.Duration
-	cut   *cut // nil: one of ZooKeeper itself
-	kill  bool // ZooKeeper is killed, not stopped
+	cut   *cut // nil: something happens to a process
+	what  func(c *cluster, t *testing.T) (heal func())
 }
+
+// Faults of processes.
+var (
+	keeperStops = fault{name: "ZooKeeper stopped", row: 31, lasts: longCut, what: func(c *cluster, t *testing.T) func() {
+		c.zk.Pause(t)
+		return func() { c.zk.Resume(t) }
+	}}
+	keeperDies = fault{name: "ZooKeeper killed", row: 15, lasts: longCut, what: func(c *cluster, t *testing.T) func() {
+		c.zk.Kill(t)
+		return func() { c.zk.Restart(t) }
+	}}
+	consumerDies = fault{name: "consumer 1 killed", row: 30, lasts: longCut, what: func(c *cluster, t *testing.T) func() {
+		c.ledger.kill(t, c.members[firstConsumer])
+		return func() { c.consumer(t, firstConsumer) }
+	}}
+)
 
 // cuts are those of one pair of nodes, in every direction.
 func cuts(a, b node) []*cut {
@@ -51,7 +68,7 @@ func faults(rng *rand.Rand) []fault {
 	add := func(c *cut, lasts time.Duration) {
 		f := fault{row: 30, lasts: lasts, cut: c}
 		switch {
-		case c.a == broker && lasts == longCut:
+		case c.a == broker:
 			f.row = 14
 		case c.b == keeper && lasts == longCut:
 			f.row = 16
@@ -71,7 +88,7 @@ func faults(rng *rand.Rand) []fault {
 			add(c, longCut)
 		}
 	}
-	list = append(list, fault{name: "ZooKeeper stopped", row: 31, lasts: longCut}, fault{name: "ZooKeeper killed", row: 15, lasts: longCut, kill: true})
+	list = append(list, keeperStops, keeperDies, consumerDies)
 	list = slices.Concat(list, list)
 	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list
@@ -87,6 +104,8 @@ type cluster struct {
 	run     *history.Run
 	writer  *writer
 	ledger  *ledger
+	members map[node]*member
+	started int // processes of consumers
 
 	kept  [partitions]int64 // offsets that were committed when they were looked at last
 	moved int               // offsets that went back
@@ -134,7 +153,7 @@ func TestPartition(t *testing.T) {
 		w.host(broker), z.Addr, sessionTime.Milliseconds(), topicName, partitions)
 	b := process.Start(t, process.Options{Config: config, Under: w.under(broker)})
 	w.serves[broker] = b.Addr
-	c := &cluster{network: w, zk: z, broker: b, run: history.Begin(t, history.Header{Test: "partition", Seed: seed}, config), taken: map[int]map[string][]time.Duration{}}
+	c := &cluster{network: w, zk: z, broker: b, run: history.Begin(t, history.Header{Test: "partition", Seed: seed}, config), taken: map[int]map[string][]time.Duration{}, members: map[node]*member{}}
 	c.ledger = &ledger{run: c.run}
 	var err error
 	if c.session, err = zkcoord.Connect(zkcoord.Config{Connect: z.Addr, SessionTimeout: sessionTime}); err != nil {
@@ -145,10 +164,8 @@ func TestPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.conn.Close() })
-	var leave []func()
 	for n := firstConsumer; n < nodes; n++ {
-		line := slices.Concat(w.under(n), binary(consumerArgument, z.Addr, b.Addr))
-		leave = append(leave, c.ledger.listen(t, fmt.Sprintf("c%d", n-firstConsumer+1), line...))
+		c.consumer(t, n)
 	}
 	c.writer = write(c.run, b.Addr)
 	c.steady(t, time.Now(), "at the start")
@@ -161,13 +178,22 @@ func TestPartition(t *testing.T) {
 		t.Errorf("nothing was between the writer and the broker: %v", err)
 	}
 	c.steady(t, time.Now(), "in the end")
-	for _, end := range leave {
-		end()
+	for _, m := range c.members {
+		m.leave(t)
 	}
 	readAll(t, c.run, b.Addr)
 	v := c.run.Finish(t)
 	t.Log(v)
 	c.judge(t, seed, v, len(list))
+}
+
+// consumer starts one, under an id of its own.
+func (c *cluster) consumer(t *testing.T, n node) {
+	t.Helper()
+	who := fmt.Sprintf("c%d", n-firstConsumer+1)
+	c.started++
+	line := slices.Concat(c.network.under(n), []string{os.Args[0], consumerArgument, c.zk.Addr, c.broker.Addr})
+	c.members[n] = c.ledger.listen(t, who, fmt.Sprintf("%s.%d", who, c.started), line...)
 }
 
 // judge says what has come of all faults.
@@ -207,30 +233,22 @@ func (c *cluster) suffer(t *testing.T, f fault) {
 	c.run.Add(history.Event{Proc: "nemesis", Type: history.Invoke, F: history.Nemesis, ID: f.name})
 	began := time.Now()
 	over := time.After(f.lasts)
-	switch {
-	case f.cut != nil:
+	var heal func()
+	if f.cut != nil {
 		c.network.begin(t, *f.cut)
-	case f.kill:
-		c.zk.Kill(t)
-	default:
-		c.zk.Pause(t)
+		heal = func() { c.network.end(t, *f.cut) }
+	} else {
+		heal = f.what(c, t)
 	}
 	c.during(t, f, began)
 	<-over
 	if c.writer.written() == written {
 		t.Errorf("%s: no message was acknowledged meanwhile", f.name)
 	}
-	switch {
-	case f.cut != nil:
-		c.network.end(t, *f.cut)
-	case f.kill:
-		c.zk.Restart(t)
-	default:
-		c.zk.Resume(t)
-	}
+	heal()
 	healed := time.Now()
 	c.run.Add(history.Event{Proc: "nemesis", Type: history.OK, F: history.Nemesis, ID: f.name})
-	if f.cut == nil || f.cut.a == broker {
+	if f.row == 14 || f.row == 15 || f.row == 31 {
 		took := await(t, healed, f.name+": the broker is registered", func() bool { return c.registered(t) })
 		c.took(f.row, "broker registered again", took)
 	}
@@ -248,15 +266,15 @@ func (c *cluster) during(t *testing.T, f fault, began time.Time) {
 		return
 	}
 	switch {
-	case f.cut == nil: // both consumers stop by their own clocks
+	case f.row == 15 || f.row == 31: // both consumers stop by their own clocks
 		await(t, began, f.name+": nobody has a partition", func() bool { return c.ledger.owners() == [partitions]string{} })
-	case f.cut.a == broker:
+	case f.row == 14:
 		await(t, began, f.name+": the broker's nodes are gone", func() bool { return !c.offered(t) })
-	case f.cut.b == keeper:
+	case f.row == 16 || f.cut == nil:
 		took := await(t, began, f.name+": the other consumer has everything", func() bool {
 			return !slices.ContainsFunc(owned(c), func(who string) bool { return who != "c2" })
 		})
-		c.took(f.row, "taken over from a consumer that was cut off", took)
+		c.took(f.row, "taken over by the other consumer", took)
 		if took > takenOver {
 			t.Errorf("%s: the other one had everything after %s, want %s", f.name, took, takenOver)
 		}
