@@ -3,7 +3,6 @@ package zkcoord
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/metaq/metaq/test/zookeeper"
@@ -29,7 +28,7 @@ func TestRegistrar_ManyNodesAreFewRequests(t *testing.T) {
 	for i := range count {
 		list = append(list, Registration{Path: path(i), Data: []byte("ours"), Kind: Ephemeral, Ours: func(data []byte) bool { return string(data) == "ours" }})
 	}
-	packets := packetsOf(t, z)
+	packets := z.Count(t, zookeeper.Requests)
 	r.Set(list...)
 	// One that is somebody else's does not keep the others from being made, not even its neighbours.
 	watch := other.WatchData(path(3))
@@ -43,7 +42,7 @@ func TestRegistrar_ManyNodesAreFewRequests(t *testing.T) {
 	must(t, other.Delete(ctx, path(2), AnyVersion))
 	must(t, r.Await(ctx))
 	// Each node and each parent may be looked at once.
-	if took := packetsOf(t, z) - packets; took > count*5/2 {
+	if took := z.Count(t, zookeeper.Requests) - packets; took > count*5/2 {
 		t.Errorf("%d requests for %d nodes", took, count)
 	}
 	status, _ := s.Status()
@@ -53,28 +52,14 @@ func TestRegistrar_ManyNodesAreFewRequests(t *testing.T) {
 			t.Errorf("%s: %q %+v %v, want it in session %#x", path(i), data, stat, err, status.ID)
 		}
 	}
-	packets = packetsOf(t, z)
+	packets = z.Count(t, zookeeper.Requests)
 	must(t, r.Clear(ctx))
-	if took := packetsOf(t, z) - packets; took > count+count/10 {
+	if took := z.Count(t, zookeeper.Requests) - packets; took > count+count/10 {
 		t.Errorf("%d requests to remove %d nodes", took, count)
 	}
 	if left := tree(t, other, "/many"); slices.ContainsFunc(left, func(line string) bool { return line[0] == 'E' }) {
 		t.Errorf("left: %q", left)
 	}
-}
-
-// packetsOf is how many requests a server has taken.
-func packetsOf(t *testing.T, z *zookeeper.Server) (n int) {
-	t.Helper()
-	text, err := z.Ask("mntr")
-	must(t, err)
-	for line := range strings.Lines(text) {
-		if _, err := fmt.Sscanf(line, "zk_packets_received\t%d", &n); err == nil {
-			return n
-		}
-	}
-	t.Fatalf("ZooKeeper does not count requests:\n%s", text)
-	return 0
 }
 
 func TestInRequests(t *testing.T) {

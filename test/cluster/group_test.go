@@ -163,11 +163,13 @@ func TestGroup_LargeRebalances(t *testing.T) {
 	}
 	g := &group{zk: z, partitions: partitions, ledger: &ledger{owners: map[zkcoord.TopicPartition]string{}, changed: make(chan struct{}, 1)}}
 
+	before := z.Count(t, zookeeper.Requests)
 	began := time.Now()
 	for range count {
 		g.join(t)
 	}
 	atOnce := g.awaitShared(t, "all join", began)
+	joined := z.Count(t, zookeeper.Requests)
 	if atOnce > allJoin {
 		t.Errorf("%d members that join at once took %s to share %d partitions, want %s", count, atOnce, partitions, allJoin)
 	}
@@ -203,16 +205,18 @@ func TestGroup_LargeRebalances(t *testing.T) {
 		g.join(t)
 		g.awaitShared(t, "another one joins", time.Now())
 	}
+	asked := z.Count(t, zookeeper.Requests) - joined
 	if len(g.ledger.twice) > 0 {
 		t.Errorf("%d times two had a partition, such as %s", len(g.ledger.twice), g.ledger.twice[0])
 	}
 	name := fmt.Sprintf("%d consumers, %d partitions", count, partitions)
-	chaos.Figure(t, 30, name+", all join at once", "%s", atOnce.Round(time.Millisecond))
+	chaos.Figure(t, 30, name+", all join at once", "%s, %d requests to ZooKeeper", atOnce.Round(time.Millisecond), joined-before)
 	for _, what := range []string{"leave", "join", "cut off"} {
 		list := taken[what]
 		slices.Sort(list)
 		chaos.Figure(t, 30, fmt.Sprintf("%s, owned again after one's %s", name, what), "p50 %s, p99 %s, max %s of %d", history.Quantile(list, 0.5), history.Quantile(list, 0.99), list[len(list)-1].Round(100*time.Microsecond), len(list))
 	}
+	chaos.Figure(t, 30, name+", requests to ZooKeeper for one that comes or goes", "%d", asked/(4*rounds))
 	chaos.Figure(t, 30, name+", moves", "%d, %d with two owners", g.ledger.moves, len(g.ledger.twice))
 	for _, m := range g.members {
 		m.session.Close()

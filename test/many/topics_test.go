@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,18 +41,18 @@ func TestTopics_Registered(t *testing.T) {
 		}
 	}
 
-	before := told(t, z, "zk_packets_received")
+	before := z.Count(t, zookeeper.Requests)
 	b := process.Start(t, process.Options{Config: config.String()})
 	took := awaitRegistered(t, z, b, ephemerals)
-	figure("new", took, told(t, z, "zk_packets_received")-before, 2*ephemerals)
+	figure("new", took, z.Count(t, zookeeper.Requests)-before, 2*ephemerals)
 
 	b.Signal(t, syscall.SIGSTOP)
-	await(t, "ZooKeeper ends the session", func() bool { return told(t, z, "zk_ephemerals_count") == 0 })
+	await(t, "ZooKeeper ends the session", func() bool { return z.Count(t, zookeeper.Ephemerals) == 0 })
 	b.Signal(t, syscall.SIGCONT)
 	began := time.Now()
-	before = told(t, z, "zk_packets_received")
+	before = z.Count(t, zookeeper.Requests)
 	awaitRegistered(t, z, b, ephemerals)
-	figure("again after the session was lost", time.Since(began), told(t, z, "zk_packets_received")-before, ephemerals)
+	figure("again after the session was lost", time.Since(began), z.Count(t, zookeeper.Requests)-before, ephemerals)
 
 	s, err := zkcoord.Connect(zkcoord.Config{Connect: z.Addr})
 	if err != nil {
@@ -67,7 +66,7 @@ func TestTopics_Registered(t *testing.T) {
 	await(t, "the next process has made all nodes its own", func() bool { return taken(t, s, topics, old) })
 	chaos.Figure(t, 10, fmt.Sprintf("%d topics registered, over the nodes of a killed process", topics), "%.1f s", time.Since(began).Seconds())
 	b.Stop(t)
-	await(t, "nothing is left", func() bool { return told(t, z, "zk_ephemerals_count") == 0 })
+	await(t, "nothing is left", func() bool { return z.Count(t, zookeeper.Ephemerals) == 0 })
 }
 
 // taken says whether another session than the old one has the nodes of topics; it looks at some of them.
@@ -102,7 +101,7 @@ func awaitRegistered(t *testing.T, z *zookeeper.Server, b *process.Broker, ephem
 	began := time.Now()
 	await(t, "everything is registered", func() bool {
 		ready, _ := b.Health(t)
-		return ready && told(t, z, "zk_ephemerals_count") == ephemerals
+		return ready && z.Count(t, zookeeper.Ephemerals) == ephemerals
 	})
 	return time.Since(began)
 }
@@ -118,23 +117,4 @@ func await(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not in %s: %s", registeredWithin, what)
 		}
 	}
-}
-
-// told is one of the numbers that ZooKeeper tells of itself; our own questions are in it. -1: it did not answer.
-func told(t *testing.T, z *zookeeper.Server, name string) int {
-	t.Helper()
-	text, err := z.Ask("mntr")
-	if err != nil {
-		return -1 // it has just been stopped
-	}
-	for line := range strings.Lines(text) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && key == name {
-			n, err := strconv.Atoi(value)
-			if err != nil {
-				t.Fatalf("ZooKeeper's %s: %v", name, err)
-			}
-			return n
-		}
-	}
-	return -1 // it serves nobody yet
 }

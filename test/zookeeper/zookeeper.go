@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,6 +128,31 @@ func (s *Server) Ask(word string) (string, error) {
 	}
 	b, err := io.ReadAll(c)
 	return strings.TrimSpace(string(b)), err
+}
+
+// What a server counts.
+const (
+	Requests   = "zk_packets_received"
+	Ephemerals = "zk_ephemerals_count"
+)
+
+// Count is what the server has counted so far; -1 if it does not answer just now. Questions like this one are requests too.
+func (s *Server) Count(t testing.TB, what string) int {
+	t.Helper()
+	text, err := s.Ask("mntr")
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && key == what {
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatalf("%s of ZooKeeper: %v", what, err)
+			}
+			return n
+		}
+	}
+	return -1
 }
 
 // Kill ends the server as kill -9 does.
