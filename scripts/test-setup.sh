@@ -13,6 +13,7 @@ need() {
 }
 
 need strace strace # faults of system calls
+need iproute2 ip # network name spaces, for cut connections
 need zookeeper /usr/share/java/zookeeper.jar
 need default-jdk-headless javac # java for it, and to compile what drives the Java client (test/interop)
 need maven mvn # fetches that client

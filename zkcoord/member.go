@@ -62,6 +62,7 @@ type Member struct {
 	sessions map[int64]bool          // that the member had
 	leaving  map[TopicPartition]bool // given up, the owner node may be there yet
 	reason   string                  // that was logged last for not having everything
+	group    roll
 
 	mu      sync.Mutex // whoever changes these holds it
 	claims  map[TopicPartition]Claim
@@ -115,8 +116,8 @@ func (m *Member) Leave(ctx context.Context) error {
 const fallback = 30 * time.Second
 
 func (m *Member) run(ctx context.Context) {
-	members := m.session.watch(watchKey{m.layout.Members(m.config.Group), true}, m.wake)
-	defer members.Close()
+	m.group.list = m.session.watch(watchKey{m.layout.Members(m.config.Group), true}, m.wake)
+	defer m.group.list.Close()
 	topics := map[protocol.Topic]*FollowedTopic{}
 	for _, t := range m.config.Topics {
 		topics[t] = m.directory.follow(UseSubscribe, t, m.wake)
@@ -267,84 +268,214 @@ func partitionsOf(offers []Offer) []Partition {
 	return slices.Compact(list)
 }
 
-// members reads who is in the group, by the topics they want.
+// A roll is who is in a group. Each member is read once, however many come and go beside it.
+type roll struct {
+	list    *Watch
+	session int64 // in which the rest was read
+	churn   int32 // of the list when they were read
+	topics  map[string][]protocol.Topic
+}
+
+// members tells who is in the group, by the topics they want. What it knows already it does not read again, unless somebody went and came back meanwhile.
 func (m *Member) members(ctx context.Context, session int64) (map[protocol.Topic][]string, error) {
-	ids, err := m.session.Children(ctx, m.layout.Members(m.config.Group))
-	if err != nil && !errors.Is(err, ErrNoNode) {
-		return nil, err
+	g := &m.group
+	now, known := g.list.Node()
+	if !known {
+		return nil, errors.New("it is not known yet who is in the group")
 	}
-	registered := false
+	there := map[string]bool{}
+	var missing []string
+	for _, id := range now.Children {
+		there[id] = true
+		if _, read := g.topics[id]; !read {
+			missing = append(missing, id)
+		}
+	}
+	gone := len(g.topics)
+	for id := range g.topics {
+		if there[id] {
+			gone--
+		}
+	}
+	if g.session != session || int(now.Stat.Churn-g.churn) != len(missing)+gone {
+		g.session, g.topics, missing = session, map[string][]protocol.Topic{}, now.Children
+	}
+	maps.DeleteFunc(g.topics, func(id string, _ []protocol.Topic) bool { return !there[id] })
 	var mu sync.Mutex
-	byTopic := map[protocol.Topic][]string{}
-	err = eachAtOnce(ids, func(id string) error {
+	err := eachAtOnce(missing, func(id string) error {
 		data, stat, err := m.session.Get(ctx, m.layout.Member(m.config.Group, id))
-		if errors.Is(err, ErrNoNode) {
-			return nil // it leaves just now
+		switch {
+		case err != nil && !errors.Is(err, ErrNoNode): // who leaves just now wants nothing
+			return err
+		case id == m.id() && stat.Owner != session:
+			return nil
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		registered = registered || id == m.id() && stat.Owner == session
-		for _, t := range SplitTopics(data) {
+		g.topics[id] = SplitTopics(data)
+		return nil
+	})
+	if err != nil {
+		g.topics = map[string][]protocol.Topic{}
+		return nil, err
+	}
+	g.churn = now.Stat.Churn
+	if _, registered := g.topics[m.id()]; !registered {
+		return nil, errors.New("this consumer is not registered in the group yet")
+	}
+	byTopic := map[protocol.Topic][]string{}
+	for id, topics := range g.topics {
+		for _, t := range topics {
 			byTopic[t] = append(byTopic[t], id)
 		}
-		return err
-	})
-	if err == nil && !registered {
-		err = errors.New("this consumer is not registered in the group yet")
 	}
-	return byTopic, err
+	return byTopic, nil
 }
 
 // removeOwners lets others have the partitions that were given up.
 func (m *Member) removeOwners(ctx context.Context) error {
-	return eachAtOnce(slices.Collect(maps.Keys(m.leaving)), func(p TopicPartition) error {
-		path := m.layout.Owner(m.config.Group, p.Topic, p.Partition)
-		_, stat, err := m.session.Get(ctx, path)
-		if err == nil && m.sessions[stat.Owner] {
-			err = m.session.Delete(ctx, path, stat.Version)
-		}
-		if err != nil && !errors.Is(err, ErrNoNode) {
-			return err
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.leaving, p)
-		return nil
-	})
-}
-
-// claim takes partitions that nobody has. The error says what is not free yet.
-func (m *Member) claim(ctx context.Context, session int64, partitions []TopicPartition) ([]Claim, error) {
 	var mu sync.Mutex
-	var claims []Claim
-	err := eachAtOnce(partitions, func(p TopicPartition) error {
-		if err := m.own(ctx, session, p); err != nil {
+	var ours []TopicPartition
+	var nodes []Change
+	err := eachAtOnce(slices.Collect(maps.Keys(m.leaving)), func(p TopicPartition) error {
+		path := m.ownerNode(p)
+		_, stat, err := m.session.Get(ctx, path)
+		if err != nil && !errors.Is(err, ErrNoNode) {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		claims = append(claims, Claim{p, m.session, session})
+		if err == nil && m.sessions[stat.Owner] {
+			ours, nodes = append(ours, p), append(nodes, Change{Path: path, Version: stat.Version})
+		} else {
+			delete(m.leaving, p)
+		}
 		return nil
 	})
-	return claims, err
-}
-
-// own makes the owner node of a partition in a session.
-func (m *Member) own(ctx context.Context, session int64, p TopicPartition) error {
-	path, id := m.layout.Owner(m.config.Group, p.Topic, p.Partition), m.id()
-	for {
-		err := m.session.Create(ctx, path, []byte(id), Ephemeral)
-		if err != nil && !errors.Is(err, ErrNodeExists) {
+	if err != nil {
+		return err
+	}
+	for _, chunk := range inRequests(nodes, func(c Change) int { return len(c.Path) }) {
+		err := m.session.DeleteAll(ctx, chunk)
+		if errors.Is(err, ErrNoNode) || errors.Is(err, ErrBadVersion) {
+			err = eachAtOnce(chunk, func(c Change) error {
+				if err := m.session.Delete(ctx, c.Path, c.Version); err != nil && !errors.Is(err, ErrNoNode) {
+					return err
+				}
+				return nil
+			})
+		}
+		if err != nil {
 			return err
 		}
+		for _, p := range ours[:len(chunk)] {
+			delete(m.leaving, p)
+		}
+		ours = ours[len(chunk):]
+	}
+	return nil
+}
+
+func (m *Member) ownerNode(p TopicPartition) string {
+	return m.layout.Owner(m.config.Group, p.Topic, p.Partition)
+}
+
+// claim takes partitions that nobody has, many with one request. The error says what is not free yet.
+func (m *Member) claim(ctx context.Context, session int64, partitions []TopicPartition) ([]Claim, error) {
+	var mu sync.Mutex
+	var claims []Claim
+	claimed := func(list ...TopicPartition) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, p := range list {
+			claims = append(claims, Claim{p, m.session, session})
+		}
+	}
+	// What may have been made without an answer, as when the member leaves meanwhile, is given up like what was claimed.
+	unsure := func(list ...TopicPartition) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, p := range list {
+			m.leaving[p] = true
+		}
+	}
+	single := func(p TopicPartition) error {
+		err := m.own(ctx, session, p)
+		switch {
+		case err == nil:
+			claimed(p)
+		case errors.Is(err, ErrUnknown):
+			unsure(p)
+		}
+		return err
+	}
+	free, owned, err := m.free(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	err = eachAtOnce(inRequests(free, func(p TopicPartition) int { return len(m.ownerNode(p)) + len(m.id()) }), func(chunk []TopicPartition) error {
+		nodes := make([]NewNode, len(chunk))
+		for i, p := range chunk {
+			nodes[i] = NewNode{m.ownerNode(p), []byte(m.id()), Ephemeral}
+		}
+		err := m.session.CreateAll(ctx, nodes)
+		if errors.Is(err, ErrNodeExists) {
+			return eachAtOnce(chunk, single)
+		}
+		if errors.Is(err, ErrUnknown) {
+			unsure(chunk...)
+		}
+		if err == nil {
+			err = single(chunk[0]) // in which session all of them were made
+			if err != nil {
+				unsure(chunk...)
+			} else {
+				claimed(chunk[1:]...)
+			}
+		}
+		return err
+	})
+	return claims, errors.Join(err, eachAtOnce(owned, single))
+}
+
+// free parts partitions into those that nobody has and those that somebody has, perhaps the member itself.
+func (m *Member) free(ctx context.Context, partitions []TopicPartition) (free, owned []TopicPartition, err error) {
+	taken := map[protocol.Topic]map[string]bool{}
+	for _, p := range partitions {
+		if taken[p.Topic] == nil {
+			names, err := m.session.Children(ctx, m.layout.Owners(m.config.Group, p.Topic))
+			if err != nil && !errors.Is(err, ErrNoNode) {
+				return nil, nil, err
+			}
+			taken[p.Topic] = map[string]bool{}
+			for _, name := range names {
+				taken[p.Topic][name] = true
+			}
+		}
+		if taken[p.Topic][p.Partition.String()] {
+			owned = append(owned, p)
+		} else {
+			free = append(free, p)
+		}
+	}
+	return free, owned, nil
+}
+
+// own makes the owner node of a partition in a session, if it is not there.
+func (m *Member) own(ctx context.Context, session int64, p TopicPartition) error {
+	path := m.ownerNode(p)
+	for {
 		data, stat, err := m.session.Get(ctx, path)
 		switch {
 		case errors.Is(err, ErrNoNode):
-			continue // it went just now
+			if err := m.session.Create(ctx, path, []byte(m.id()), Ephemeral); err != nil && !errors.Is(err, ErrNodeExists) {
+				return err
+			}
+			continue // the session may have changed before it was made, then it is not ours
 		case err != nil:
 			return err
 		case stat.Owner == session:
-			return nil // the session may have changed between the two requests, then it is not ours
+			return nil
 		case m.sessions[stat.Owner]:
 			if err := m.session.Delete(ctx, path, stat.Version); err != nil && !errors.Is(err, ErrNoNode) {
 				return err

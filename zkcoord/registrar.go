@@ -61,6 +61,25 @@ type standing struct {
 	version int32
 }
 
+// is says whether a node stands as it is wanted in a session. Persistent ones are looked at again in a new one: it may be that of a ZooKeeper that knows
+// nothing.
+func (at standing) is(n Registration, session int64) bool {
+	return at.session == session && bytes.Equal(at.data, n.Data)
+}
+
+// stays says whether a node that is there can be what is wanted: at most its data have to be changed.
+func (n Registration) stays(there Stat, session int64) bool {
+	return n.Kind == Persistent && there.Owner == 0 || there.Owner == session
+}
+
+// leftOver says whether a node that is there and cannot stay is from an earlier session of ours, and not somebody else's.
+func (r *Registrar) leftOver(n Registration, data []byte, there Stat) bool {
+	r.mu.Lock()
+	at, known := r.stands[n.Path]
+	r.mu.Unlock()
+	return known && at.session == there.Owner || n.Ours != nil && n.Ours(data)
+}
+
 // NewRegistrar makes a Registrar without any nodes. onState, if not nil, is called with nil when everything is there that is wanted, and with what stands
 // in the way otherwise, each time that changes.
 func NewRegistrar(s *Session, onState func(error)) *Registrar {
@@ -205,12 +224,12 @@ func (r *Registrar) reconcile(ctx context.Context, session int64) error {
 	slices.SortFunc(gone, func(a, b Registration) int { return -byStage(a, b) })
 	for _, kind := range []Kind{Ephemeral, Persistent} { // persistent ones may be above the others
 		some := slices.DeleteFunc(slices.Clone(gone), func(n Registration) bool { return n.Kind != kind })
-		if err := r.stages(some, func(n Registration) error { return r.remove(ctx, n) }); err != nil {
+		if err := stages(some, func(stage []Registration) error { return r.removeAll(ctx, stage) }); err != nil {
 			return err
 		}
 	}
 	slices.SortFunc(wanted, byStage)
-	if err := r.stages(wanted, func(n Registration) error { return r.make(ctx, session, n) }); err != nil {
+	if err := stages(wanted, func(stage []Registration) error { return r.makeAll(ctx, session, stage) }); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -227,14 +246,14 @@ func byStage(a, b Registration) int {
 	return cmp.Or(cmp.Compare(a.Stage, b.Stage), cmp.Compare(a.Path, b.Path))
 }
 
-// stages does something with nodes, those of a stage side by side.
-func (r *Registrar) stages(nodes []Registration, do func(Registration) error) error {
+// stages does something with the nodes of one stage after the other.
+func stages(nodes []Registration, do func([]Registration) error) error {
 	for len(nodes) > 0 {
 		n := slices.IndexFunc(nodes, func(o Registration) bool { return o.Stage != nodes[0].Stage })
 		if n < 0 {
 			n = len(nodes)
 		}
-		if err := eachAtOnce(nodes[:n], do); err != nil {
+		if err := do(nodes[:n]); err != nil {
 			return err
 		}
 		nodes = nodes[n:]
@@ -242,13 +261,91 @@ func (r *Registrar) stages(nodes []Registration, do func(Registration) error) er
 	return nil
 }
 
+// makeAll makes the nodes of a stage that do not stand as they are wanted, many with one request.
+func (r *Registrar) makeAll(ctx context.Context, session int64, nodes []Registration) error {
+	var missing []Registration
+	r.mu.Lock()
+	for _, n := range nodes {
+		if at, known := r.stands[n.Path]; !known || !at.is(n, session) {
+			missing = append(missing, n)
+		}
+	}
+	r.mu.Unlock()
+	return eachAtOnce(inRequests(missing, Registration.size), func(chunk []Registration) error {
+		err := r.makeTogether(ctx, session, chunk)
+		if !errors.Is(err, ErrNodeExists) {
+			return err
+		}
+		free, inTheWay := r.clean(ctx, session, chunk)
+		err = r.makeTogether(ctx, session, free)
+		if errors.Is(err, ErrNodeExists) { // somebody else works on them
+			err = eachAtOnce(free, func(n Registration) error { return r.make(ctx, session, n) })
+		}
+		return cmp.Or(err, inTheWay)
+	})
+}
+
+// size is about what a node takes of a request.
+func (n Registration) size() int { return len(n.Path) + len(n.Data) }
+
+// makeTogether makes all of some nodes, or none: with ErrNodeExists one of them is there.
+func (r *Registrar) makeTogether(ctx context.Context, session int64, nodes []Registration) error {
+	if len(nodes) == 0 {
+		return nil
+	}
+	list := make([]NewNode, len(nodes))
+	for i, n := range nodes {
+		list[i] = NewNode{n.Path, n.Data, n.Kind}
+	}
+	if err := r.session.CreateAll(ctx, list); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range nodes {
+		r.stands[n.Path] = standing{session, n.Data, 0}
+	}
+	return nil
+}
+
+// clean looks at nodes of which some are there. It removes those that are left over from us, many with one request, sees to those that may stay, and returns
+// those that can be made now, also when others cannot.
+func (r *Registrar) clean(ctx context.Context, session int64, nodes []Registration) (free []Registration, err error) {
+	var mu sync.Mutex
+	var over []Change
+	err = eachAtOnce(nodes, func(n Registration) error {
+		data, stat, err := r.session.Get(ctx, n.Path)
+		there := err == nil
+		if err != nil && !errors.Is(err, ErrNoNode) {
+			return err
+		}
+		if there && (n.stays(stat, session) || !r.leftOver(n, data, stat)) {
+			return r.make(ctx, session, n)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		free = append(free, n)
+		if there {
+			over = append(over, Change{Path: n.Path, Version: stat.Version})
+		}
+		return nil
+	})
+	if len(over) == 0 {
+		return free, err
+	}
+	if failed := r.session.DeleteAll(ctx, over); failed != nil && !errors.Is(failed, ErrNoNode) && !errors.Is(failed, ErrBadVersion) {
+		return nil, failed
+	} // what is there yet is seen to node by node
+	return free, err
+}
+
 // make makes one node, unless it stands as it is wanted.
 func (r *Registrar) make(ctx context.Context, session int64, n Registration) error {
 	r.mu.Lock()
 	at, known := r.stands[n.Path]
 	r.mu.Unlock()
-	if known && at.session == session && bytes.Equal(at.data, n.Data) {
-		return nil // persistent nodes are looked at again in a new session: it may be that of a ZooKeeper that knows nothing
+	if known && at.is(n, session) {
+		return nil
 	}
 	err := r.session.Create(ctx, n.Path, n.Data, n.Kind)
 	if err == nil {
@@ -264,7 +361,7 @@ func (r *Registrar) make(ctx context.Context, session int64, n Registration) err
 		return r.make(ctx, session, n) // it went just now
 	case err != nil:
 		return err
-	case n.Kind == Persistent && stat.Owner == 0, stat.Owner == session:
+	case n.stays(stat, session):
 		version := stat.Version
 		if !bytes.Equal(data, n.Data) {
 			if version, err = r.session.Set(ctx, n.Path, n.Data, stat.Version); err != nil {
@@ -274,8 +371,7 @@ func (r *Registrar) make(ctx context.Context, session int64, n Registration) err
 		r.stand(n, standing{session, n.Data, version})
 		return nil
 	}
-	// Left over from an earlier session of ours, or somebody else's.
-	if !(known && at.session == stat.Owner) && (n.Ours == nil || !n.Ours(data)) {
+	if !r.leftOver(n, data, stat) {
 		return &TakenError{n.Path, string(data), stat.Owner}
 	}
 	if err := r.session.Delete(ctx, n.Path, stat.Version); err != nil && !errors.Is(err, ErrNoNode) {
@@ -290,32 +386,80 @@ func (r *Registrar) stand(n Registration, at standing) {
 	r.stands[n.Path] = at
 }
 
-// remove removes a node if it is ours.
-func (r *Registrar) remove(ctx context.Context, n Registration) error {
+// removeAll removes those nodes of a stage that are ours, many with one request.
+func (r *Registrar) removeAll(ctx context.Context, nodes []Registration) error {
+	var mu sync.Mutex
+	var ours []Registration
+	err := eachAtOnce(nodes, func(n Registration) error {
+		there, err := r.hasOurs(ctx, n)
+		if err != nil {
+			return err
+		}
+		if !there {
+			r.forget(n)
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		ours = append(ours, n)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return eachAtOnce(inRequests(ours, Registration.size), func(chunk []Registration) error {
+		list := make([]Change, len(chunk))
+		for i, n := range chunk {
+			list[i] = Change{Path: n.Path, Version: AnyVersion}
+		}
+		err := r.session.DeleteAll(ctx, list)
+		if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNotEmpty) {
+			return eachAtOnce(chunk, func(n Registration) error { return r.remove(ctx, n) })
+		}
+		if err != nil {
+			return err
+		}
+		for _, n := range chunk {
+			r.forget(n)
+		}
+		return nil
+	})
+}
+
+// hasOurs says whether a node is there that we have made.
+func (r *Registrar) hasOurs(ctx context.Context, n Registration) (bool, error) {
 	r.mu.Lock()
 	at, known := r.stands[n.Path]
 	r.mu.Unlock()
-	if known {
-		_, stat, err := r.session.Get(ctx, n.Path)
-		switch {
-		case errors.Is(err, ErrNoNode):
-		case err != nil:
-			return err
-		case n.Kind == Persistent && stat.Owner == 0 || n.Kind == Ephemeral && stat.Owner == at.session:
-			err := r.session.Delete(ctx, n.Path, AnyVersion)
-			if errors.Is(err, ErrNotEmpty) { // the children are others'; the node says that it is empty
-				_, err = r.session.Set(ctx, n.Path, nil, AnyVersion)
-			}
-			if err != nil && !errors.Is(err, ErrNoNode) {
-				return err
-			}
-		}
+	if !known {
+		return false, nil
 	}
+	_, stat, err := r.session.Get(ctx, n.Path)
+	if errors.Is(err, ErrNoNode) {
+		return false, nil
+	}
+	return err == nil && (n.Kind == Persistent && stat.Owner == 0 || n.Kind == Ephemeral && stat.Owner == at.session), err
+}
+
+// remove removes a node of ours.
+func (r *Registrar) remove(ctx context.Context, n Registration) error {
+	err := r.session.Delete(ctx, n.Path, AnyVersion)
+	if errors.Is(err, ErrNotEmpty) { // the children are others'; the node says that it is empty
+		_, err = r.session.Set(ctx, n.Path, nil, AnyVersion)
+	}
+	if err != nil && !errors.Is(err, ErrNoNode) {
+		return err
+	}
+	r.forget(n)
+	return nil
+}
+
+// forget notes that a node of ours is not there any more.
+func (r *Registrar) forget(n Registration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.stands, n.Path)
 	if _, again := r.wanted[n.Path]; !again {
 		delete(r.gone, n.Path)
 	}
-	return nil
 }

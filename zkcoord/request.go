@@ -1,10 +1,13 @@
 package zkcoord
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -18,10 +21,11 @@ type Stat struct {
 	Owner    int64 // session of an ephemeral node; 0: a persistent one
 	Modified time.Time
 	Children int
+	Churn    int32 // how often a child was made or removed
 }
 
 func newStat(z *zk.Stat) Stat {
-	return Stat{Version: z.Version, Created: z.Czxid, Owner: z.EphemeralOwner, Modified: time.UnixMilli(z.Mtime), Children: int(z.NumChildren)}
+	return Stat{Version: z.Version, Created: z.Czxid, Owner: z.EphemeralOwner, Modified: time.UnixMilli(z.Mtime), Children: int(z.NumChildren), Churn: z.Cversion}
 }
 
 // Kind of a node.
@@ -50,8 +54,8 @@ func eachAtOnce[T any](items []T, do func(T) error) error {
 // call does a request under a context. The library's requests know none, so a late answer is dropped. It waits for a connection first.
 func call[T any](ctx context.Context, s *Session, what, path string, do func(*zk.Conn, string) (T, error)) (T, error) {
 	var none T
-	if err := s.Await(ctx); err != nil {
-		return none, fmt.Errorf("%s %s: %w", what, path, err)
+	if err := cmp.Or(ctx.Err(), s.Await(ctx)); err != nil {
+		return none, fmt.Errorf("%s %s: %w", what, path, err) // nothing was sent
 	}
 	type answer struct {
 		value T
@@ -121,34 +125,134 @@ func (s *Session) Create(ctx context.Context, path string, data []byte, kind Kin
 	}
 }
 
-// makeParents makes the nodes above one, the chroot's too.
-func (s *Session) makeParents(ctx context.Context, of string) error {
-	parent := path.Dir(s.chroot + of)
-	if parent == "/" {
-		return fmt.Errorf("create %s: %w", of, ErrNoNode)
-	}
-	return s.createAt(ctx, parent)
+// A NewNode is one that CreateAll makes.
+type NewNode struct {
+	Path string
+	Data []byte
+	Kind Kind
 }
 
-// createAt makes an empty persistent node with a path that has the chroot in it, and those above.
-func (s *Session) createAt(ctx context.Context, full string) error {
-	create := func() error {
-		_, err := call(ctx, s, "create", full, func(c *zk.Conn, _ string) (string, error) {
-			return c.Create(full, nil, int32(Persistent), zk.WorldACL(zk.PermAll))
-		})
-		if errors.Is(err, ErrNodeExists) {
+// CreateAll makes several nodes with one request, all of them or none, and as persistent ones those above them that are missing. ErrNodeExists: one of
+// them is there. See inRequests for how many may be one request.
+func (s *Session) CreateAll(ctx context.Context, nodes []NewNode) error {
+	ops, parents := make([]any, len(nodes)), make([]string, len(nodes))
+	for i, n := range nodes {
+		full := s.chroot + n.Path
+		ops[i] = &zk.CreateRequest{Path: full, Data: n.Data, Acl: zk.WorldACL(zk.PermAll), Flags: int32(n.Kind)}
+		parents[i] = path.Dir(full)
+	}
+	for {
+		err := s.multi(ctx, "create", ops)
+		if !errors.Is(err, ErrNoNode) {
+			return err
+		}
+		if err := s.makeAt(ctx, parents); err != nil {
+			return err
+		}
+	}
+}
+
+// DeleteAll removes several nodes that have these versions with one request, all of them or none.
+func (s *Session) DeleteAll(ctx context.Context, nodes []Change) error {
+	ops := make([]any, len(nodes))
+	for i, n := range nodes {
+		ops[i] = &zk.DeleteRequest{Path: s.chroot + n.Path, Version: n.Version}
+	}
+	return s.multi(ctx, "delete", ops)
+}
+
+// multi does several operations with one request.
+func (s *Session) multi(ctx context.Context, what string, ops []any) error {
+	_, err := call(ctx, s, what, fmt.Sprintf("%d nodes", len(ops)), func(c *zk.Conn, _ string) (struct{}, error) {
+		_, err := c.Multi(ops...)
+		return struct{}{}, err
+	})
+	return err
+}
+
+// Bounds of one request for several nodes: far below maxPacket, and short enough that others are served in between.
+const (
+	nodesPerRequest = 250
+	bytesPerRequest = 128 << 10
+)
+
+// inRequests parts what is to be done with several nodes into requests. size is about what a node takes of one.
+func inRequests[T any](items []T, size func(T) int) (chunks [][]T) {
+	begin, bytes := 0, 0
+	for i, item := range items {
+		n := size(item)
+		if i > begin && (i-begin == nodesPerRequest || bytes+n > bytesPerRequest) {
+			chunks = append(chunks, items[begin:i])
+			begin, bytes = i, 0
+		}
+		bytes += n
+	}
+	if begin < len(items) {
+		chunks = append(chunks, items[begin:])
+	}
+	return chunks
+}
+
+// makeParents makes the nodes above one, the chroot's too.
+func (s *Session) makeParents(ctx context.Context, of string) error {
+	return s.makeAt(ctx, []string{path.Dir(s.chroot + of)})
+}
+
+// makeAt makes empty persistent nodes with paths that have the chroot in them, and those above, as far as they are missing. Others may do the same.
+func (s *Session) makeAt(ctx context.Context, fulls []string) error {
+	slices.Sort(fulls)
+	fulls = slices.Compact(fulls)
+	if len(fulls) == 0 || fulls[0] == "/" {
+		return fmt.Errorf("create /: %w", ErrNoNode) // it is always there
+	}
+	for _, chunk := range inRequests(fulls, func(full string) int { return len(full) }) {
+		if err := s.makeTogether(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) makeTogether(ctx context.Context, fulls []string) error {
+	for len(fulls) > 0 {
+		ops, above := make([]any, len(fulls)), make([]string, len(fulls))
+		for i, full := range fulls {
+			ops[i] = &zk.CreateRequest{Path: full, Acl: zk.WorldACL(zk.PermAll), Flags: int32(Persistent)}
+			above[i] = path.Dir(full)
+		}
+		err := s.multi(ctx, "create", ops)
+		switch {
+		case errors.Is(err, ErrNoNode):
+			err = s.makeAt(ctx, above)
+		case errors.Is(err, ErrNodeExists):
+			fulls, err = s.missing(ctx, fulls)
+		case err == nil:
 			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
 	}
-	err := create()
-	if !errors.Is(err, ErrNoNode) || path.Dir(full) == "/" {
+	return nil
+}
+
+// missing are those of some paths, which have the chroot in them, that are not there.
+func (s *Session) missing(ctx context.Context, fulls []string) ([]string, error) {
+	var mu sync.Mutex
+	var list []string
+	err := eachAtOnce(fulls, func(full string) error {
+		there, err := call(ctx, s, "look at", full, func(c *zk.Conn, _ string) (bool, error) {
+			there, _, err := c.Exists(full)
+			return there, err
+		})
+		if err == nil && !there {
+			mu.Lock()
+			defer mu.Unlock()
+			list = append(list, full)
+		}
 		return err
-	}
-	if err := s.createAt(ctx, path.Dir(full)); err != nil {
-		return err
-	}
-	return create()
+	})
+	return list, err
 }
 
 // Set changes the data of a node that has this version, and returns its next one.
@@ -162,7 +266,7 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 	})
 }
 
-// A Change is what SetAll does to a node that has a version.
+// A Change is what SetAll does to a node that has a version, and DeleteAll, for which the data mean nothing.
 type Change struct {
 	Path    string
 	Data    []byte
@@ -171,15 +275,11 @@ type Change struct {
 
 // SetAll changes several nodes at once, all of them or none. ErrBadVersion or ErrNoNode: one of them is not as expected.
 func (s *Session) SetAll(ctx context.Context, changes []Change) error {
-	_, err := call(ctx, s, "set", fmt.Sprintf("%d nodes", len(changes)), func(c *zk.Conn, _ string) (struct{}, error) {
-		ops := make([]any, len(changes))
-		for i, n := range changes {
-			ops[i] = &zk.SetDataRequest{Path: s.chroot + n.Path, Data: n.Data, Version: n.Version}
-		}
-		_, err := c.Multi(ops...)
-		return struct{}{}, err
-	})
-	return err
+	ops := make([]any, len(changes))
+	for i, n := range changes {
+		ops[i] = &zk.SetDataRequest{Path: s.chroot + n.Path, Data: n.Data, Version: n.Version}
+	}
+	return s.multi(ctx, "set", ops)
 }
 
 // Delete removes a node that has this version. That there is none is ErrNoNode.

@@ -235,13 +235,13 @@ func (s *states) note(err error) {
 	s.list = append(s.list, err)
 }
 
-func (s *states) last() (err error, n int) {
+func (s *states) last() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.list) == 0 {
-		return nil, 0
+		return nil
 	}
-	return s.list[len(s.list)-1], len(s.list)
+	return s.list[len(s.list)-1]
 }
 
 func TestRegistrar_KeepsNodesOverSessions(t *testing.T) {
@@ -315,7 +315,7 @@ func TestRegistrar_TakenNodes(t *testing.T) {
 	r.Set(Registration{Path: "/master", Data: []byte("us"), Kind: Ephemeral, Ours: mine},
 		Registration{Path: "/topics/t", Data: []byte("4"), Kind: Ephemeral, Stage: 1, Ours: func([]byte) bool { return true }})
 	var taken *TakenError
-	for !errors.As(func() error { err, _ := seen.last(); return err }(), &taken) {
+	for !errors.As(seen.last(), &taken) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
@@ -339,7 +339,7 @@ func TestRegistrar_TakenNodes(t *testing.T) {
 			t.Errorf("%s: %+v %v, session %#x", path, stat, err, status.ID)
 		}
 	}
-	if err, _ := seen.last(); err != nil {
+	if err := seen.last(); err != nil {
 		t.Errorf("the last word is %v", err)
 	}
 }

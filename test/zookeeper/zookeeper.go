@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +29,7 @@ const (
 type Server struct {
 	Addr   string // host:port
 	dir    string
+	under  []string // a command that runs it
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
@@ -35,7 +37,13 @@ type Server struct {
 // Start starts an empty server. It ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{Addr: freeAddr(t), dir: t.TempDir()}
+	return StartAt(t, freeAddr(t))
+}
+
+// StartAt starts an empty server on an address, and under a command that runs the command line that follows it, as `ip netns exec NAME` does.
+func StartAt(t testing.TB, addr string, under ...string) *Server {
+	t.Helper()
+	s := &Server{Addr: addr, dir: t.TempDir(), under: under}
 	host, port, err := net.SplitHostPort(s.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +84,9 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.cmd = exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jar,
+	line := append(s.under[:len(s.under):len(s.under)], "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jar,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
+	s.cmd = exec.Command(line[0], line[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("start ZooKeeper: %v", err)
@@ -119,6 +128,31 @@ func (s *Server) Ask(word string) (string, error) {
 	}
 	b, err := io.ReadAll(c)
 	return strings.TrimSpace(string(b)), err
+}
+
+// What a server counts.
+const (
+	Requests   = "zk_packets_received"
+	Ephemerals = "zk_ephemerals_count"
+)
+
+// Count is what the server has counted so far; -1 if it does not answer just now. Questions like this one are requests too.
+func (s *Server) Count(t testing.TB, what string) int {
+	t.Helper()
+	text, err := s.Ask("mntr")
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok && key == what {
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				t.Fatalf("%s of ZooKeeper: %v", what, err)
+			}
+			return n
+		}
+	}
+	return -1
 }
 
 // Kill ends the server as kill -9 does.
