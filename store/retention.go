@@ -294,6 +294,7 @@ func (s *Store) removeSegment(g *segment) error {
 	s.mapped.mu.Lock()
 	g.removed = true // nobody maps it any more, nor makes its index again
 	s.mapped.mu.Unlock()
+	began := time.Now()
 	for _, name := range []string{g.name, indexName(g.name)} {
 		if err := s.fs.Remove(name); err != nil && !isNotExist(err) {
 			return fmt.Errorf("remove a segment that is not needed: %w", err)
@@ -301,5 +302,12 @@ func (s *Store) removeSegment(g *segment) error {
 		fault.Point("retention.removed")
 	}
 	s.unmapRemoved(g)
+	if s.diskFull.Load() == nil {
+		s.pause(removeRest * time.Since(began))
+	}
 	return nil
 }
+
+// removeRest is how many times as long as the removal of a segment took the next one waits. Giving back a large file keeps a processor and the file system's
+// journal busy, and flushes wait for that: many in a row would be seen by puts. Where there is no room nothing waits.
+const removeRest = 4
