@@ -210,7 +210,9 @@ func (r *rewrite) file(name string, fill func() error) error {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
 	r.out, r.at = f, 0
-	err = fill()
+	if err = fill(); err == nil {
+		err = f.Sync()
+	}
 	if r.cold {
 		f.Uncache()
 	}
@@ -309,7 +311,8 @@ func (r *rewrite) bytes(b []byte) error {
 	return nil
 }
 
-// flush writes what is collected and syncs it: the kernel would write more of it at once when it likes, in the way of puts.
+// flush writes what is collected, to the disk at once: the kernel would write more of it when it likes, in the way of puts. It does not sync:
+// each sync is a commit of the file system's journal, for which the flush of a put that comes meanwhile would wait.
 func (r *rewrite) flush() error {
 	if len(r.buf) == 0 {
 		return nil
@@ -320,10 +323,13 @@ func (r *rewrite) flush() error {
 	if _, err := r.out.WriteAt(r.buf, r.at); err != nil {
 		return err
 	}
+	if err := r.out.WriteOut(r.at, int64(len(r.buf))); err != nil {
+		return err
+	}
 	r.store.rewrittenBytes.Add(int64(len(r.buf)))
 	r.at += int64(len(r.buf))
 	r.buf = r.buf[:0]
-	return r.out.Sync()
+	return nil
 }
 
 // replaceSegment gives the files that were written the names of the segment and its index; false if somebody reads the segment just now. A
