@@ -17,8 +17,8 @@ import (
 // queue, and what belongs to no queue at the end. The file keeps its size, and its first frame is never the first one of the log, which tells
 // the two orders apart. Its index has the places instead of the positions.
 
-// rewriteChunk is how much is written and synced at once, in bytes, and a step of reading. The flush of a put that comes meanwhile waits for it.
-const rewriteChunk = 256 << 10
+// rewriteChunk is how much is written at once, in bytes, and a step of reading. The flush of a put that comes meanwhile waits for it.
+const rewriteChunk = 64 << 10
 
 // errNotWorth ends a rewrite of a segment that stays as it is. It is not an error to anybody.
 var errNotWorth = errors.New("the segment stays as it is")
