@@ -20,6 +20,10 @@ import (
 // rewriteChunk is how much is written at once, in bytes, and a step of reading. The flush of a put that comes meanwhile waits for it.
 const rewriteChunk = 64 << 10
 
+// lookShare is how many bytes that are only looked through in memory cost as much as one that is read from the disk or written. A segment takes
+// some 50 ms of a processor, which puts would notice if it were all at once.
+const lookShare = 8
+
 // errNotWorth ends a rewrite of a segment that stays as it is. It is not an error to anybody.
 var errNotWorth = errors.New("the segment stays as it is")
 
@@ -142,7 +146,11 @@ func (r *rewrite) inspect() (err error) {
 frames:
 	for at = g.base; at < end; {
 		for ; read < min(at+frameHeader, end); read += rewriteChunk {
-			if r.cold && !r.wait(rewriteChunk) {
+			cost := int64(rewriteChunk)
+			if !r.cold {
+				cost /= lookShare
+			}
+			if !r.wait(cost) {
 				return ErrClosed
 			}
 			g.mapping.Advise(read-g.base, rewriteChunk)
