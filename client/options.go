@@ -9,7 +9,8 @@ import (
 
 // producerOptions are the settings of a Producer; the defaults are in NewProducer.
 type producerOptions struct {
-	selector    Selector
+	selector    Selector // nil: the default
+	anywhere    bool     // the broker may choose the partition of a message without a key
 	window      int
 	maxMessages int
 	maxBytes    int
