@@ -17,6 +17,7 @@ type producerOptions struct {
 	retryFor    time.Duration
 	timeout     time.Duration
 	ordered     *Ordered
+	zookeeper   ZooKeeper
 	log         *slog.Logger
 }
 
@@ -59,6 +60,7 @@ type consumerOptions struct {
 	filters     []Filter
 	seen        Seen      // nil: every message is new
 	recovery    *Recovery // nil: Run ends with the first message that fails
+	zookeeper   ZooKeeper
 	log         *slog.Logger
 }
 

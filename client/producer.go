@@ -82,7 +82,7 @@ func NewProducer(addr string, opts ...ProducerOption) (*Producer, error) {
 	p.room = sync.NewCond(&p.mu)
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	var err error
-	if p.cluster, err = openCluster(addr, o.log); err != nil {
+	if p.cluster, err = openCluster(addr, o.zookeeper, o.log); err != nil {
 		p.stop()
 		return nil, err
 	}

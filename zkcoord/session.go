@@ -60,13 +60,13 @@ type Status struct {
 type Config struct {
 	Connect        string        // see ParseConnect
 	SessionTimeout time.Duration // asked for; ZooKeeper grants 2 to 20 of its ticks. Default: 10 s
-	ConnectTimeout time.Duration // for the connection to one server and for its greeting. Default: 5 s
+	ConnectTimeout time.Duration // for the connection to one server and for its greeting. Default: a third of SessionTimeout, 5 s at most
 	Log            *slog.Logger  // default: silent
 }
 
 const (
 	defaultSessionTimeout = 10 * time.Second
-	defaultConnectTimeout = 5 * time.Second
+	mostConnectTimeout    = 5 * time.Second
 )
 
 // A Session is a connection to ZooKeeper that is opened again for as long as it is wanted, see the package's documentation. It may be used from
@@ -102,7 +102,8 @@ func Connect(c Config) (*Session, error) {
 		c.SessionTimeout = defaultSessionTimeout
 	}
 	if c.ConnectTimeout <= 0 {
-		c.ConnectTimeout = defaultConnectTimeout
+		// One server that takes connections and is silent must not cost the session while others answer.
+		c.ConnectTimeout = min(mostConnectTimeout, c.SessionTimeout/3)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
