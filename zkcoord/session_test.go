@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,6 +158,70 @@ func TestSession_LostByItsOwnClock(t *testing.T) {
 	z.Resume(t)
 	after := awaitStatus(t, s, "connected again", is(Connected))
 	t.Logf("session %#x, then %#x", before.ID, after.ID)
+}
+
+// ZooKeeper hears nothing more of a client, and the client gets what its watches tell all the same. That does not make the session last longer than ZooKeeper thinks.
+func TestSession_LostAlthoughEventsCome(t *testing.T) {
+	z := zookeeper.Start(t)
+	line := zookeeper.NewLine(t, z.Addr)
+	s, err := Connect(Config{Connect: line.Addr, SessionTimeout: sessionTime, Log: testLog(t)})
+	must(t, err)
+	t.Cleanup(s.Close)
+	other, ctx := connect(t, z), within(t)
+	status := awaitStatus(t, s, "connected", is(Connected))
+	for i := range watchedNodes {
+		w := s.WatchData(watchedNode(i))
+		defer w.Close()
+		if _, err := w.Await(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line.Hold(zookeeper.ToServer)
+	held, came := time.Now(), line.Passed(zookeeper.ToClient)
+	often := time.NewTicker(sessionTime / 20)
+	defer often.Stop()
+	for i := 0; s.Holds(status.ID); i++ {
+		must(t, other.Create(ctx, watchedNode(i), nil, Persistent))
+		<-often.C
+	}
+	if took := time.Since(held); took > sessionTime {
+		t.Errorf("the session counted for %s after ZooKeeper heard of it last, and ZooKeeper ends it after %s", took, sessionTime)
+	}
+	if line.Passed(zookeeper.ToClient) == came {
+		t.Error("no event has come")
+	}
+}
+
+const watchedNodes = 40
+
+func watchedNode(i int) string { return fmt.Sprintf("/watched%d", i) }
+
+// A machine that sleeps for longer than the session lasts: its clock has gone on when it wakes. Nothing counts until ZooKeeper has said that the session is there yet.
+func TestSession_LostWhenTheMachineHasSlept(t *testing.T) {
+	z := zookeeper.Start(t)
+	var slept atomic.Int64
+	awake := newClock()
+	s, err := Connect(Config{Connect: z.Addr, SessionTimeout: sessionTime, Log: testLog(t), clock: func() time.Duration { return awake() + time.Duration(slept.Load()) }})
+	must(t, err)
+	t.Cleanup(s.Close)
+	status := awaitStatus(t, s, "connected", is(Connected))
+	if !s.Holds(status.ID) {
+		t.Fatal("it does not count while the machine is awake")
+	}
+	slept.Store(int64(time.Hour))
+	if s.Holds(status.ID) {
+		t.Error("it counts after an hour")
+	}
+	often := time.NewTicker(time.Millisecond)
+	defer often.Stop()
+	for bound := time.After(patience); !s.Holds(status.ID); {
+		select {
+		case <-often.C:
+		case <-bound:
+			now, _ := s.Status()
+			t.Fatalf("ZooKeeper has the session yet, and it does not count again: %v", now)
+		}
+	}
 }
 
 func TestSession_ExpiredBecomesANewOne(t *testing.T) {
