@@ -59,6 +59,20 @@ func awaitStatus(t *testing.T, s *Session, what string, ok func(Status) bool) St
 	}
 }
 
+// until looks often whether something is so.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	often := time.NewTicker(5 * time.Millisecond)
+	defer often.Stop()
+	for bound := time.After(patience); !ok(); {
+		select {
+		case <-often.C:
+		case <-bound:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
 func is(state State) func(Status) bool { return func(s Status) bool { return s.State == state } }
 
 func must(t *testing.T, err error) {
@@ -212,16 +226,7 @@ func TestSession_LostWhenTheMachineHasSlept(t *testing.T) {
 	if s.Holds(status.ID) {
 		t.Error("it counts after an hour")
 	}
-	often := time.NewTicker(time.Millisecond)
-	defer often.Stop()
-	for bound := time.After(patience); !s.Holds(status.ID); {
-		select {
-		case <-often.C:
-		case <-bound:
-			now, _ := s.Status()
-			t.Fatalf("ZooKeeper has the session yet, and it does not count again: %v", now)
-		}
-	}
+	until(t, "it counts again, because ZooKeeper has it yet", func() bool { return s.Holds(status.ID) })
 }
 
 func TestSession_ExpiredBecomesANewOne(t *testing.T) {
@@ -376,9 +381,9 @@ func TestRegistrar_TakenNodes(t *testing.T) {
 	var seen states
 	r := NewRegistrar(s, seen.note)
 	defer r.Close()
-	mine := func(data []byte) bool { return string(data) == "us" }
+	mine := func(data []byte, _ int64) bool { return string(data) == "us" }
 	r.Set(Registration{Path: "/master", Data: []byte("us"), Kind: Ephemeral, Ours: mine},
-		Registration{Path: "/topics/t", Data: []byte("4"), Kind: Ephemeral, Stage: 1, Ours: func([]byte) bool { return true }})
+		Registration{Path: "/topics/t", Data: []byte("4"), Kind: Ephemeral, Stage: 1, Ours: always})
 	var taken *TakenError
 	for !errors.As(seen.last(), &taken) {
 		select {
