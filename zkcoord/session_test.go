@@ -139,7 +139,10 @@ func TestSession_Chroot(t *testing.T) {
 // A server that is away for less than the time-out costs nothing.
 func TestSession_ShortOutageKeepsIt(t *testing.T) {
 	z := zookeeper.Start(t)
-	s, ctx := connect(t, z), within(t)
+	s, err := Connect(Config{Connect: z.Addr, SessionTimeout: 20 * zookeeper.Tick, Log: testLog(t)}) // long enough for the server to start
+	must(t, err)
+	t.Cleanup(s.Close)
+	ctx := within(t)
 	must(t, s.Create(ctx, "/e", nil, Ephemeral))
 	before := awaitStatus(t, s, "connected", is(Connected))
 	z.Kill(t)
