@@ -101,7 +101,7 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	if o.workers < 1 {
 		return nil, fmt.Errorf("metaq: %d workers: at least one is needed", o.workers)
 	}
-	if c.cluster, err = openCluster(addr, o.log); err != nil {
+	if c.cluster, err = openCluster(addr, o.zookeeper, o.log); err != nil {
 		return nil, err
 	}
 	if o.recovery != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/client/offsetfile"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
 
@@ -200,6 +201,49 @@ func TestGroup_NoOffsetMovesToAnotherMemberWhenZooKeeperIsEmpty(t *testing.T) {
 	eventually(t, "what came later is received", func() bool { return holds(later, b, d) })
 	if n := d.count() - before; n != 4 {
 		t.Errorf("d was given %d messages, want the 4 that are new", n)
+	}
+}
+
+// ZooKeeper is set up empty, and a member has got a partition before the one comes back that knows how far the group is there, and does not get it again: that one puts
+// its offset there, and the new owner waits for it.
+func TestGroup_AMemberWithoutThePartitionRestoresItsOffset(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	line := zookeeper.NewLine(t, c.Addr)
+	gone := consumeElsewhere(t, c, "a", 0, nil)
+	c.sharedBy(t, "g", "a")
+	b := run(t, consumer(t, "zk://"+line.Addr, "g", "t", client.WithConsumerID("b")), nil)
+	c.sharedBy(t, "g", "a", "b")
+	d := run(t, member(t, c, "g", "d"), nil) // has never had 1-0, and does not know how far the group is there
+	c.sharedBy(t, "g", "a", "b", "d")
+	f := newFeed(t, c.addr)
+	f.send(40)
+	eventually(t, "everything is received", func() bool { return gone.count()+b.count()+d.count() == 40 })
+	if owner := c.owners(t, "g")["1-0"]; owner != "b" {
+		t.Fatalf("1-0 is %s's", owner)
+	}
+	c.Kill(t)
+	line.Cut()
+	gone.kill(t)
+	c.Empty(t)
+	c.Restart(t)
+	c.sharedBy(t, "g", "d")
+	if _, version := c.offset(t, "g", "1-0"); version >= 0 {
+		t.Fatal("there is an offset of 1-0 before b is back")
+	}
+	line.Mend()
+	eventually(t, "the offset of 1-0 is there again", func() bool { got, version := c.offset(t, "g", "1-0"); return version >= 0 && got == f.ends["1-0"] })
+	c.sharedBy(t, "g", "b", "d")
+	if owner := c.owners(t, "g")["1-0"]; owner != "d" {
+		t.Fatalf("1-0 is %s's", owner)
+	}
+	later := f.send(8)
+	eventually(t, "what came later is received", func() bool { return holds(later, b, d) })
+	for _, m := range d.messages() {
+		if partitionOf(m) == "1-0" && !slices.Contains(later, string(m.Body)) {
+			t.Fatalf("d was given %s of 1-0, which b had had", m.Body)
+		}
 	}
 }
 

@@ -422,3 +422,49 @@ func TestGroup_NoOffsetMovesWhenZooKeeperIsEmpty(t *testing.T) {
 		t.Errorf("%d messages were given out for 8", n)
 	}
 }
+
+// Members are told of what they get and give up, in an order in which no partition has two of them, and of nothing twice.
+func TestGroup_TellsOfItsPartitions(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 4)
+	var mu sync.Mutex
+	has := map[string]string{}
+	told := 0
+	tell := func(who string) client.ConsumerOption {
+		return client.WithRebalanced(func(got, gaveUp []zkcoord.TopicPartition) {
+			mu.Lock()
+			defer mu.Unlock()
+			told++
+			for _, p := range gaveUp {
+				if has[p.String()] != who {
+					t.Errorf("%s gave up %s, which %q has", who, p, has[p.String()])
+				}
+				delete(has, p.String())
+			}
+			for _, p := range got {
+				if has[p.String()] != "" {
+					t.Errorf("%s got %s, which %s has", who, p, has[p.String()])
+				}
+				has[p.String()] = who
+			}
+		})
+	}
+	all := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return fmt.Sprint(has)
+	}
+	a := run(t, member(t, c, "g", "a", tell("a")), nil)
+	eventually(t, "a is told of everything", func() bool { return all() == "map[t/0-0:a t/0-1:a t/0-2:a t/0-3:a]" })
+	b := run(t, member(t, c, "g", "b", tell("b")), nil)
+	eventually(t, "each is told of its half", func() bool { return all() == "map[t/0-0:a t/0-1:a t/0-2:b t/0-3:b]" })
+	a.end(t)
+	eventually(t, "b is told of everything", func() bool { return all() == "map[t/0-0:b t/0-1:b t/0-2:b t/0-3:b]" })
+	b.end(t)
+	if got := all(); got != "map[]" {
+		t.Errorf("after both were closed: %s", got)
+	}
+	if told != 6 {
+		t.Errorf("%d calls, want 6", told)
+	}
+}

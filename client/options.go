@@ -9,13 +9,15 @@ import (
 
 // producerOptions are the settings of a Producer; the defaults are in NewProducer.
 type producerOptions struct {
-	selector    Selector
+	selector    Selector // nil: the default
+	anywhere    bool     // the broker may choose the partition of a message without a key
 	window      int
 	maxMessages int
 	maxBytes    int
 	retryFor    time.Duration
 	timeout     time.Duration
 	ordered     *Ordered
+	zookeeper   ZooKeeper
 	log         *slog.Logger
 }
 
@@ -58,6 +60,8 @@ type consumerOptions struct {
 	filters     []Filter
 	seen        Seen      // nil: every message is new
 	recovery    *Recovery // nil: Run ends with the first message that fails
+	zookeeper   ZooKeeper
+	rebalanced  func(got, gaveUp []zkcoord.TopicPartition) // may be nil
 	log         *slog.Logger
 }
 
@@ -94,6 +98,13 @@ func WithAssignment(a zkcoord.Assignment) ConsumerOption {
 
 // WithBroadcast makes a consumer of a cluster read every partition, whoever else is in the group. It needs an offset store of its own, a file for example.
 func WithBroadcast() ConsumerOption { return func(o *consumerOptions) { o.broadcast = true } }
+
+// WithRebalanced tells a member of a group in a cluster of the partitions that it gets, before it is given messages of them, and of those that it has given up: by then
+// nothing of them is in a handler's hands, and what was done is committed, unless they were lost with the session. One call ends before the next one begins, and the
+// group waits for it, so it should be short; it must not call the consumer.
+func WithRebalanced(fn func(got, gaveUp []zkcoord.TopicPartition)) ConsumerOption {
+	return func(o *consumerOptions) { o.rebalanced = fn }
+}
 
 // WithConsumerLog takes a logger for reconnects. Default: silent.
 func WithConsumerLog(l *slog.Logger) ConsumerOption { return func(o *consumerOptions) { o.log = l } }

@@ -60,7 +60,18 @@ func (s *share) Acquire(claims []zkcoord.Claim) {
 	for i, claim := range claims {
 		list[i] = claimed{claim.TopicPartition, claim.Valid}
 	}
+	if fn := s.c.options.rebalanced; fn != nil {
+		fn(places(claims), nil)
+	}
 	s.c.acquire(list...)
+}
+
+func places(claims []zkcoord.Claim) []zkcoord.TopicPartition {
+	list := make([]zkcoord.TopicPartition, len(claims))
+	for i, claim := range claims {
+		list[i] = claim.TopicPartition
+	}
+	return list
 }
 
 // Release stops what the member gives up, waits until nothing of it is in a handler's hands, and keeps how far it came. A handler that takes longer than the
@@ -86,6 +97,9 @@ func (s *share) Release(claims []zkcoord.Claim) {
 	s.restore(lost)
 	if err := s.c.release(ctx, mine); err != nil {
 		s.c.options.log.Warn("partitions are given up, and not all is done or committed", "group", s.c.group, "error", err)
+	}
+	if fn := s.c.options.rebalanced; fn != nil {
+		fn(nil, places(claims))
 	}
 }
 
