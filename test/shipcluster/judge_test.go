@@ -14,7 +14,6 @@ import (
 // partitionLog is partition 0-0 as its broker has it.
 type partitionLog struct{ end int64 }
 
-
 // given is the next message of a partition: NUMBER of a line, or NUMBER=BODY.
 func (p *partitionLog) given(topic, line string) client.Received {
 	number, body, changed := strings.Cut(line, "=")
