@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/client/offsetfile"
 	"github.com/metaq/metaq/test/process"
 	"github.com/metaq/metaq/zkcoord"
@@ -306,6 +307,43 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
+// Broadcast consumers need ZooKeeper only to learn of brokers: they read on while it is away, and after it has lost everything.
+func TestBroadcast_ReadsOnWithoutZooKeeper(t *testing.T) {
+	c := startCluster(t)
+	brokers := []*metaqtest.Broker{c.broker(t, 0, 1), c.broker(t, 1, 1)}
+	store, err := offsetfile.Open(filepath.Join(t.TempDir(), "offsets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	a := run(t, consumer(t, c.addr, "g", "t", client.WithBroadcast(), client.WithOffsetStore(store)), nil)
+	var sent []string
+	send := func() { // to the brokers themselves
+		t.Helper()
+		for _, b := range brokers {
+			sent = append(sent, fmt.Sprint("message ", len(sent)))
+			sendAll(t, b.Addr, "t", sent[len(sent)-1])
+		}
+		eventually(t, "everything is received", func() bool { return holds(sent, a) })
+	}
+	send()
+	c.Kill(t)
+	began := time.Now()
+	for time.Since(began) < 5*time.Second { // the session would be over after 4
+		send()
+	}
+	c.Empty(t)
+	c.Restart(t)
+	eventually(t, "the brokers are registered again", func() bool {
+		names, err := c.session.Children(testContext(t), zkcoord.DefaultRoot.Topic(zkcoord.UseSubscribe, "t"))
+		return err == nil && len(names) == len(brokers)
+	})
+	send()
+	if a.count() != len(sent) {
+		t.Errorf("%d messages were given out for %d", a.count(), len(sent))
+	}
+}
+
 func TestNewConsumer_Refuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		opt  client.ConsumerOption
@@ -318,6 +356,10 @@ func TestNewConsumer_Refuses(t *testing.T) {
 		if _, err := client.NewConsumer("zk://127.0.0.1:1", "g", []string{"t"}, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	_, err := client.NewConsumer("zk://127.0.0.1:1", "g", []string{"t"}, client.WithBrokerOffsets(), client.WithOffsetStore(newMemoryStore()))
+	if err == nil || !strings.Contains(err.Error(), "WithBrokerOffsets") {
+		t.Errorf("two places for its offsets: %v", err)
 	}
 	if _, err := client.NewConsumer("zk://", "g", []string{"t"}); err == nil {
 		t.Error("an address without a server is taken")
