@@ -139,6 +139,8 @@ func (t *topic) bad(count *int, format string, args ...any) {
 	}
 }
 
+func (t *topic) acknowledgedSoFar() int { return t.count(func(t *topic) int { return t.stored }) }
+
 // count reads a number of a topic.
 func (t *topic) count(of func(*topic) int) int {
 	t.mu.Lock()

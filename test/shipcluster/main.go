@@ -95,17 +95,17 @@ func run(o options, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "broker %d stored lines again %.1f s after that; meanwhile the group read %d lines, and %d waited on the producer's disk\n",
 		o.broker, s.back.Sub(s.killed).Seconds(), g.read()-s.atKill.read, waited)
-	if err := s.finish(); err != nil {
+	if err := s.finish(total); err != nil {
 		return err
 	}
 	shipped := time.Now()
-	fmt.Fprintf(out, "shipped in %.1f s, the kill included; a line took %.1f s at most to be acknowledged\n", shipped.Sub(s.began).Seconds(), s.slowest().Seconds())
-	awaitRead(plain, ordered)
+	fmt.Fprintf(out, "shipped in %.1f s, the kill included; a line of %s took %.1f s at most to be acknowledged\n", shipped.Sub(s.began).Seconds(), plain.name, s.slowest().Seconds())
+	unread := awaitRead(plain, ordered)
 	fmt.Fprintf(out, "read by %d consumers %.1f s later: %s\n", o.members, time.Since(shipped).Seconds(), g)
 	if err := errors.Join(s.close(), g.leave()); err != nil {
 		return err
 	}
-	return errors.Join(plain.verdict(out), ordered.verdict(out))
+	return errors.Join(plain.verdict(out), ordered.verdict(out), unread)
 }
 
 // readLines reads lines up to so many bytes.
@@ -129,25 +129,32 @@ func readLines(name string, most int64) (lines [][]byte, err error) {
 	return lines, nil
 }
 
-// awaitRead waits until everything acknowledged is read, as long as the group gets on. The verdict tells what is not.
-func awaitRead(topics ...*topic) {
-	tick := time.NewTicker(20 * time.Millisecond)
+// awaitRead waits until everything acknowledged is read. The verdict tells what is not.
+func awaitRead(topics ...*topic) error {
+	sum := func(of func(*topic) int) (n int) {
+		for _, t := range topics {
+			n += t.count(of)
+		}
+		return n
+	}
+	return until("all lines are read", func() bool { return sum(func(t *topic) int { return t.owed }) == 0 }, func() int { return sum(func(t *topic) int { return t.read }) })
+}
+
+// until waits for something, for as long as it likes if a number grows meanwhile, which may be nil.
+func until(what string, ok func() bool, grows func() int) error {
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	moved, before := time.Now(), 0
-	for range tick.C {
-		owed, read := 0, 0
-		for _, t := range topics {
-			owed += t.count(func(t *topic) int { return t.owed })
-			read += t.count(func(t *topic) int { return t.read })
-		}
-		if owed == 0 {
-			return
-		}
-		if read > before {
-			moved, before = time.Now(), read
+	for !ok() {
+		<-tick.C
+		if grows != nil {
+			if now := grows(); now > before {
+				moved, before = time.Now(), now
+			}
 		}
 		if time.Since(moved) > patience {
-			return
+			return fmt.Errorf("not within %s: %s", patience, what)
 		}
 	}
+	return nil
 }

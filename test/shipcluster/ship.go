@@ -16,9 +16,9 @@ import (
 var orderedPartitions = []client.Partition{{Broker: 0, Number: 0}, {Broker: 0, Number: 1}, {Broker: 1, Number: 0}, {Broker: 1, Number: 1}}
 
 const (
-	orderedWindow = 1000 // messages under way of the topic whose order is kept, which has one in flight a partition
-	enoughOrdered = 100  // of them before the kill
-	enoughBack    = 100  // lines that the broker has to store when it is back
+	orderedWindow = 100 // messages that wait in the producer of the topic whose order is kept: of each partition one is in flight
+	enoughOrdered = 100 // of them before the kill
+	enoughBack    = 100 // lines that the broker has to store when it is back
 	trickle       = time.Millisecond
 )
 
@@ -34,7 +34,7 @@ type shipment struct {
 	ended     sync.Once // closes ending
 	sending   sync.WaitGroup
 	underWay  atomic.Int64
-	longest   atomic.Int64 // nanoseconds until an acknowledgement
+	longest   atomic.Int64 // nanoseconds until a line of the plain topic was acknowledged
 	afterKill atomic.Int64 // lines that the killed broker has stored since
 	dead      atomic.Bool
 	closed    sync.Once
@@ -81,8 +81,10 @@ func (s *shipment) send(o options, p *client.Producer, t *topic, total int) {
 		p.SendAsync(t.message(number), func(r client.Receipt, err error) {
 			t.note(number, r, err)
 			s.underWay.Add(-1)
-			if took := int64(time.Since(began)); took > s.longest.Load() {
-				s.longest.Store(took) // two producers may come at once: either is a long one
+			for took := int64(time.Since(began)); t == s.plain; {
+				if longest := s.longest.Load(); took <= longest || s.longest.CompareAndSwap(longest, took) {
+					break
+				}
 			}
 			if afterKill && err == nil && !r.Spilled && r.Broker == o.broker {
 				s.afterKill.Add(1)
@@ -91,31 +93,16 @@ func (s *shipment) send(o options, p *client.Producer, t *topic, total int) {
 	}
 }
 
-// until waits for something, as long as the sending may take.
-func until(what string, ok func() bool) error {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for bound := time.After(patience); !ok(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			return fmt.Errorf("not within %s: %s", patience, what)
-		}
-	}
-	return nil
-}
-
 // killInTheMiddle kills the broker when a third of the lines is acknowledged and all members of the group are at work. It is an error if it does not hit
 // lines that are under way.
 func (s *shipment) killInTheMiddle(o options, total int, g *group) error {
-	acknowledged := func(t *topic) int { return t.count(func(t *topic) int { return t.stored }) }
 	err := until("a third of the lines is acknowledged, and every consumer reads", func() bool {
-		return acknowledged(s.plain) >= total/3 && acknowledged(s.ordered) >= enoughOrdered && g.working()
-	})
+		return s.plain.acknowledgedSoFar() >= total/3 && s.ordered.acknowledgedSoFar() >= enoughOrdered && g.working()
+	}, s.plain.acknowledgedSoFar)
 	if err != nil {
 		return err
 	}
-	s.atKill.acknowledged, s.atKill.read = acknowledged(s.plain)+acknowledged(s.ordered), g.read()
+	s.atKill.acknowledged, s.atKill.read = s.plain.acknowledgedSoFar()+s.ordered.acknowledgedSoFar(), g.read()
 	s.atKill.underWay = int(s.underWay.Load())
 	if err := syscall.Kill(o.pid, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill -9 of broker %d, process %d: %w", o.broker, o.pid, err)
@@ -130,18 +117,21 @@ func (s *shipment) killInTheMiddle(o options, total int, g *group) error {
 
 // untilBack waits until the broker that was killed stores lines again.
 func (s *shipment) untilBack(o options) error {
-	if err := until(fmt.Sprintf("broker %d stores lines again", o.broker), func() bool { return s.afterKill.Load() > 0 }); err != nil {
+	if err := until(fmt.Sprintf("broker %d stores lines again", o.broker), func() bool { return s.afterKill.Load() > 0 }, nil); err != nil {
 		return err
 	}
 	s.back = time.Now()
-	return until(fmt.Sprintf("broker %d stores %d lines", o.broker, enoughBack), func() bool { return s.afterKill.Load() >= enoughBack })
+	return until(fmt.Sprintf("broker %d stores %d lines", o.broker, enoughBack), func() bool { return s.afterKill.Load() >= enoughBack }, nil)
 }
 
-// finish ends the sending and waits for what is under way.
-func (s *shipment) finish() error {
+// finish waits until all lines are sent and acknowledged, and ends the sending.
+func (s *shipment) finish(total int) error {
+	if err := until("all lines are acknowledged", func() bool { return s.plain.acknowledgedSoFar() >= total }, s.plain.acknowledgedSoFar); err != nil {
+		return err
+	}
 	s.ended.Do(func() { close(s.ending) })
 	s.sending.Wait()
-	return until("all lines are acknowledged", func() bool { return s.underWay.Load() == 0 })
+	return until("what is under way is acknowledged", func() bool { return s.underWay.Load() == 0 }, nil)
 }
 
 func (s *shipment) slowest() time.Duration { return time.Duration(s.longest.Load()) }
