@@ -322,25 +322,25 @@ func TestBroadcast_ReadsOnWithoutZooKeeper(t *testing.T) {
 	t.Cleanup(func() { store.Close() })
 	a := run(t, consumer(t, c.addr, "g", "t", client.WithBroadcast(), client.WithOffsetStore(store)), nil)
 	var sent []string
-	send := func() { // to the brokers themselves
+	send := func(when string) { // to the brokers themselves
 		t.Helper()
 		for _, b := range brokers {
 			sent = append(sent, fmt.Sprint("message ", len(sent)))
 			sendAll(t, b.Addr, "t", sent[len(sent)-1])
 		}
-		eventually(t, "everything is received", func() bool { return holds(sent, a) })
+		eventually(t, when+": everything is received", func() bool { return holds(sent, a) })
 	}
-	send()
+	send("before")
 	c.Kill(t)
 	for began := time.Now(); time.Since(began) < 5*time.Second; { // its session has 4 s
-		send()
+		send("ZooKeeper is away")
 	}
 	c.Empty(t)
 	c.session.Close() // so that nobody registers brokers again
 	c.Restart(t)
 	eventually(t, "the consumer looks at ZooKeeper again", func() bool { return c.Count(t, zookeeper.Watches) > 0 })
 	for began := time.Now(); time.Since(began) < time.Second; {
-		send()
+		send("ZooKeeper is empty")
 	}
 	if a.count() != len(sent) {
 		t.Errorf("%d messages were given out for %d", a.count(), len(sent))
