@@ -131,17 +131,22 @@ In another terminal:
 Ctrl-C stops it.
 END
 
-while :; do
-	wait -n -p ended "${brokers[@]}" "$zookeeper" || true
-	[ "$ended" != "$zookeeper" ] || fail "ZooKeeper has ended; its log is $dir/zookeeper.log"
+# rest SECONDS: sleeps, until Ctrl-C.
+rest() {
+	sleep "$1" &
+	pause=$!
+	wait "$pause"
+	pause=
+}
+
+# They are looked at: `wait -n` does not tell of one that ended before it was called.
+while rest 0.5; do
+	kill -0 "$zookeeper" 2>/dev/null || fail "ZooKeeper has ended; its log is $dir/zookeeper.log"
 	for id in 0 1; do
-		[ "$ended" = "${brokers[id]}" ] || continue
+		! kill -0 "${brokers[id]}" 2>/dev/null || continue
 		brokers[id]=
 		echo "broker $id has ended; it is started again in 5 seconds (its log: $dir/broker$id.log)"
-		sleep 5 &
-		pause=$!
-		wait "$pause" # which Ctrl-C ends
-		pause=
+		rest 5
 		start "$id"
 		echo "broker $id is started again (pid ${brokers[id]})"
 	done
