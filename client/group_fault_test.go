@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/client/offsetfile"
 	"github.com/metaq/metaq/test/process"
 	"github.com/metaq/metaq/test/zookeeper"
@@ -350,6 +351,45 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
+// Broadcast consumers need ZooKeeper only to learn of brokers: they read on while it is away, and when it is set up empty and no broker has come back to it yet.
+func TestBroadcast_ReadsOnWithoutZooKeeper(t *testing.T) {
+	c := startCluster(t)
+	brokers := []*metaqtest.Broker{metaqtest.Start(t), metaqtest.Start(t)}
+	for id, b := range brokers {
+		c.register(t, id, b.Addr, 1)
+	}
+	store, err := offsetfile.Open(filepath.Join(t.TempDir(), "offsets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	a := run(t, consumer(t, c.addr, "g", "t", client.WithBroadcast(), client.WithOffsetStore(store)), nil)
+	var sent []string
+	send := func(when string) { // to the brokers themselves
+		t.Helper()
+		for _, b := range brokers {
+			sent = append(sent, fmt.Sprint("message ", len(sent)))
+			sendAll(t, b.Addr, "t", sent[len(sent)-1])
+		}
+		eventually(t, when+": everything is received", func() bool { return holds(sent, a) })
+	}
+	send("before")
+	c.Kill(t)
+	for began := time.Now(); time.Since(began) < 5*time.Second; { // its session has 4 s
+		send("ZooKeeper is away")
+	}
+	c.Empty(t)
+	c.session.Close() // so that nobody registers brokers again
+	c.Restart(t)
+	eventually(t, "the consumer looks at ZooKeeper again", func() bool { return c.Count(t, zookeeper.Watches) > 0 })
+	for began := time.Now(); time.Since(began) < time.Second; {
+		send("ZooKeeper is empty")
+	}
+	if a.count() != len(sent) {
+		t.Errorf("%d messages were given out for %d", a.count(), len(sent))
+	}
+}
+
 func TestNewConsumer_Refuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		opt  client.ConsumerOption
@@ -362,6 +402,10 @@ func TestNewConsumer_Refuses(t *testing.T) {
 		if _, err := client.NewConsumer("zk://127.0.0.1:1", "g", []string{"t"}, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	_, err := client.NewConsumer("zk://127.0.0.1:1", "g", []string{"t"}, client.WithBrokerOffsets(), client.WithOffsetStore(newMemoryStore()))
+	if err == nil || !strings.Contains(err.Error(), "WithBrokerOffsets") {
+		t.Errorf("two places for its offsets: %v", err)
 	}
 	if _, err := client.NewConsumer("zk://", "g", []string{"t"}); err == nil {
 		t.Error("an address without a server is taken")

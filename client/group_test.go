@@ -468,3 +468,65 @@ func TestGroup_TellsOfItsPartitions(t *testing.T) {
 		t.Errorf("%d calls, want 6", told)
 	}
 }
+
+// The offsets of a group in a cluster may lie on the brokers, each where its partition is, and in a store of the program; then ZooKeeper has none. Whoever gets a
+// partition goes on there.
+func TestGroup_OffsetsElsewhere(t *testing.T) {
+	shared := newMemoryStore()
+	for name, opt := range map[string]client.ConsumerOption{"on the brokers": client.WithBrokerOffsets(), "in a store of the program": client.WithOffsetStore(shared)} {
+		t.Run(name, func(t *testing.T) {
+			c := startCluster(t)
+			c.broker(t, 0, 2)
+			second := c.broker(t, 1, 2)
+			f := newFeed(t, c.addr)
+			f.send(40)
+			a := run(t, member(t, c, "g", "a", opt), nil)
+			eventually(t, "a has everything", func() bool { return holds(f.sent, a) })
+			b := run(t, member(t, c, "g", "b", opt), nil)
+			c.sharedBy(t, "g", "a", "b")
+			second.Restart() // the offsets are there yet
+			f.send(40)
+			eventually(t, "both have everything", func() bool { return holds(f.sent, a, b) })
+			a.end(t)
+			c.sharedBy(t, "g", "b")
+			f.send(4)
+			eventually(t, "b has the rest", func() bool { return holds(f.sent, a, b) })
+			b.end(t)
+			if n := a.count() + b.count(); n != len(f.sent) {
+				t.Errorf("%d messages were given out for %d", n, len(f.sent))
+			}
+			for p := range f.ends {
+				if offset, version := c.offset(t, "g", p); version >= 0 {
+					t.Errorf("%s: ZooKeeper has the offset %+v", p, offset)
+				}
+			}
+		})
+	}
+}
+
+// A broker that joins the cluster, and partitions that a topic gets, are read by the group that is there already.
+func TestGroup_ReadsWhatIsAdded(t *testing.T) {
+	c := startCluster(t)
+	first := metaqtest.Start(t, metaqtest.Set("numPartitions", "3"))
+	registered := c.register(t, 0, first.Addr, 1)
+	a, b := run(t, member(t, c, "g", "a"), nil), run(t, member(t, c, "g", "b"), nil)
+	f := newFeed(t, c.addr)
+	uses := func(place string) {
+		t.Helper()
+		eventually(t, place+" is used", func() bool { f.send(1); _, used := f.ends[place]; return used })
+		f.send(8)
+		eventually(t, "everything of "+place+" is read", func() bool { return holds(f.sent, a, b) })
+	}
+	uses("0-0")
+	c.offer(t, registered, 3)
+	uses("0-2")
+	c.broker(t, 1, 1)
+	uses("1-0")
+	eventually(t, "each partition has one owner", func() bool {
+		owners := c.owners(t, "g")
+		return len(owners) == 4 && len(slices.DeleteFunc(slices.Collect(maps.Values(owners)), func(who string) bool { return who != "a" })) == 2
+	})
+	if n := a.count() + b.count(); n != len(f.sent) {
+		t.Errorf("%d messages were given out for %d", n, len(f.sent))
+	}
+}

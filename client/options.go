@@ -53,6 +53,7 @@ type consumerOptions struct {
 	commitEvery time.Duration
 	refresh     time.Duration
 	offsets     OffsetStore // nil: those of the place, see WithOffsetStore
+	onBrokers   bool        // each on the broker of its partition, see WithBrokerOffsets
 	id          string      // "": one is made
 	assign      zkcoord.Assignment
 	broadcast   bool
@@ -86,6 +87,9 @@ func WithCommitEvery(d time.Duration) ConsumerOption {
 func WithOffsetStore(s OffsetStore) ConsumerOption {
 	return func(o *consumerOptions) { o.offsets = s }
 }
+
+// WithBrokerOffsets keeps the offsets of a group in a cluster on the brokers, each where its partition is, see BrokerOffsets. Members in Java cannot read them there.
+func WithBrokerOffsets() ConsumerOption { return func(o *consumerOptions) { o.onBrokers = true } }
 
 // WithConsumerID names the consumer in its group, as no other of the group is named. Default: one is made of address, process and time.
 func WithConsumerID(id string) ConsumerOption { return func(o *consumerOptions) { o.id = id } }
