@@ -423,18 +423,19 @@ func TestGroup_NoOffsetMovesWhenZooKeeperIsEmpty(t *testing.T) {
 	}
 }
 
-// Members are told of what they get and give up, in an order in which no partition has two of them, and of nothing twice.
+// Members are told of what they get and give up, in an order in which no partition has two of them.
 func TestGroup_TellsOfItsPartitions(t *testing.T) {
 	c := startCluster(t)
 	c.broker(t, 0, 4)
 	var mu sync.Mutex
 	has := map[string]string{}
-	told := 0
 	tell := func(who string) client.ConsumerOption {
 		return client.WithRebalanced(func(got, gaveUp []zkcoord.TopicPartition) {
 			mu.Lock()
 			defer mu.Unlock()
-			told++
+			if len(got)+len(gaveUp) == 0 {
+				t.Errorf("%s is told of nothing", who)
+			}
 			for _, p := range gaveUp {
 				if has[p.String()] != who {
 					t.Errorf("%s gave up %s, which %q has", who, p, has[p.String()])
@@ -464,8 +465,26 @@ func TestGroup_TellsOfItsPartitions(t *testing.T) {
 	if got := all(); got != "map[]" {
 		t.Errorf("after both were closed: %s", got)
 	}
-	if told != 6 {
-		t.Errorf("%d calls, want 6", told)
+}
+
+// Who loses its partitions with the session is told so at once, also while a commit waits for a ZooKeeper that says nothing.
+func TestGroup_TellsOfALostSession(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	gave := make(chan int, 16)
+	a := run(t, member(t, c, "g", "a", client.WithCommitEvery(5*time.Millisecond), client.WithRebalanced(func(_, gaveUp []zkcoord.TopicPartition) { gave <- len(gaveUp) })), nil)
+	f := newFeed(t, c.addr)
+	f.send(2)
+	eventually(t, "a reads", func() bool { return a.count() == 2 })
+	if n := <-gave; n != 0 {
+		t.Fatalf("%d partitions were given up", n)
+	}
+	c.Pause(t)
+	defer c.Resume(t)
+	f.send(2) // to be committed
+	eventually(t, "a is told that it has lost its partitions", func() bool { return len(gave) > 0 })
+	if n := <-gave; n != 2 {
+		t.Errorf("it has lost %d partitions, want 2", n)
 	}
 }
 

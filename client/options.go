@@ -103,9 +103,9 @@ func WithAssignment(a zkcoord.Assignment) ConsumerOption {
 // WithBroadcast makes a consumer of a cluster read every partition, whoever else is in the group. It needs an offset store of its own, a file for example.
 func WithBroadcast() ConsumerOption { return func(o *consumerOptions) { o.broadcast = true } }
 
-// WithRebalanced tells a member of a group in a cluster of the partitions that it gets, before it is given messages of them, and of those that it has given up: by then
-// nothing of them is in a handler's hands, and what was done is committed, unless they were lost with the session. One call ends before the next one begins, and the
-// group waits for it, so it should be short; it must not call the consumer.
+// WithRebalanced tells a member of a group in a cluster of the partitions that it gets, before it is given messages of them, and of those that it has given up: nothing
+// more of them is handed over, and unless they were lost with the session, nothing is in a handler's hands either, and what was done is committed. One call ends
+// before the next one begins, and the group waits for it, so it should be short; it must not call the consumer.
 func WithRebalanced(fn func(got, gaveUp []zkcoord.TopicPartition)) ConsumerOption {
 	return func(o *consumerOptions) { o.rebalanced = fn }
 }
