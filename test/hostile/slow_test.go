@@ -110,8 +110,8 @@ func TestSlowConsumers(t *testing.T) {
 	if most := before + 4*bound; anonymous > most {
 		t.Errorf("anonymous memory grew from %d to %d bytes, want at most %d", before, anonymous, most)
 	}
-	// A generous bound: on a machine with other work the p99 alone moves by hundreds of milliseconds.
-	if a, b := median(without99), median(with99); b > 5*a+time.Second {
+	// A generous bound, below the 3 s after which clients give up: on a machine with other work the p99 alone moves by hundreds of milliseconds.
+	if a, b := median(without99), median(with99); b > 5*a+2*time.Second {
 		t.Errorf("the p99 of others is %s with the slow consumers and %s without them", b, a)
 	}
 }
