@@ -107,7 +107,9 @@ def test_a_topic_that_is_made_later_is_found(face: Any, shared: Broker, topic: s
 def test_places_to_begin(face: Any, shared: Broker, topic: str) -> None:
     receipts = fill(shared, topic, 10, partition=0)
     for start, first in (("earliest", b"0"), (receipts[4].offset, b"4"), (receipts[4].offset + 1, b"4"), (datetime.now() - timedelta(hours=1), b"0")):
-        with face.consumer(shared.address, f"{topic}-{first.decode()}-{isinstance(start, int)}-{start}".replace(":", "").replace(" ", "")[:200], [topic], start=start) as consumer:
+        with face.consumer(
+            shared.address, f"{topic}-{first.decode()}-{isinstance(start, int)}-{start}".replace(":", "").replace(" ", "")[:200], [topic], start=start
+        ) as consumer:
             message = consumer.poll(20)
             assert message is not None
             # An offset within a message is moved to its beginning.

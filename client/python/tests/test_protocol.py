@@ -45,7 +45,13 @@ def written(answer: tuple[int, int, bytes]) -> bytes:
 
 
 def stored(id: int, flag: int, data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + (crc32(data) & 0x7FFFFFFF).to_bytes(4, "big") + id.to_bytes(8, "big", signed=True) + flag.to_bytes(4, "big", signed=True) + data
+    return (
+        len(data).to_bytes(4, "big")
+        + (crc32(data) & 0x7FFFFFFF).to_bytes(4, "big")
+        + id.to_bytes(8, "big", signed=True)
+        + flag.to_bytes(4, "big", signed=True)
+        + data
+    )
 
 
 # Their recordings were shortened.
@@ -274,5 +280,3 @@ def test_texts_of_answers_are_read_or_refused(text: bytes) -> None:
             parse(text)
         except ProtocolError:
             continue
-
-
