@@ -71,7 +71,7 @@ def asyncio_get(address: str, topic: str, count: int) -> Callable[[], int]:
 def kafka_put(address: str, topic: str, count: int) -> Callable[[], int]:
     from kafka import KafkaProducer
 
-    producer: Any = KafkaProducer(bootstrap_servers=address, acks=1, linger_ms=5, batch_size=128 << 10, buffer_memory=64 << 20)
+    producer: Any = KafkaProducer(bootstrap_servers=address, acks=1, linger_ms=5, batch_size=128 << 10)
     producer.send(topic, BODY).get(60)
 
     def work() -> int:
