@@ -1,0 +1,11 @@
+"""All that the client does with ZooKeeper: the tree of Metamorphosis 1.4.6, the session, what is watched, and the members of groups.
+
+Layout and the values of `data` say how nodes are named and what is in them, so that members written in Java, Go and Python understand
+each other; `assign` deals partitions out as all of them do. These are pure functions, tested with what the Go code does.
+
+A Session is a connection that is opened again for as long as it is wanted. It counts as lost when no server has answered for two thirds of
+its time-out: whoever must not act on what others may own by now stops there. A Directory follows who has a topic. A Member shares the
+partitions of a group with the others. Offsets keep how far the group has come.
+
+Only `session` imports kazoo, which `pip install metaq[zk]` brings.
+"""
