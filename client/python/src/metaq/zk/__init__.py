@@ -9,3 +9,22 @@ partitions of a group with the others. Offsets keep how far the group has come.
 
 Only `session` imports kazoo, which `pip install metaq[zk]` brings.
 """
+
+from __future__ import annotations
+
+from metaq.cluster import Cluster
+from metaq.errors import UsageError
+from metaq.zk.address import parse_cluster_address
+
+
+def open_cluster(address: str) -> Cluster:
+    """Opens what an address such as zk://host:2181,host:2181 names. It connects in the background.
+
+    UsageError is about the address, or says that kazoo is missing.
+    """
+    at = parse_cluster_address(address)
+    try:
+        from metaq.zk.coordinator import Coordinator
+    except ImportError as e:
+        raise UsageError(f"{address}: a cluster takes kazoo: pip install metaq[zk] ({e})") from e
+    return Coordinator(at)

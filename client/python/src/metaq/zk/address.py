@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from .layout import DEFAULT_ROOT, Layout
+from metaq.errors import UsageError
+from metaq.zk.layout import DEFAULT_ROOT, Layout
 
 SCHEME = "zk://"
 """begins the address of a cluster, where that of a broker alone is host:port."""
@@ -22,13 +23,19 @@ class ClusterAddress:
     """of ZooKeeper: host:port,host:port"""
     chroot: str
     """in front of all paths, without a slash at its end; "" if there is none"""
-    layout: Layout
+    root: str
+    """of the tree below it, without a slash at its end"""
+
+    @property
+    def layout(self) -> Layout:
+        """Names the nodes from the root of ZooKeeper on."""
+        return Layout(self.chroot + self.root)
 
 
 def parse_cluster_address(text: str) -> ClusterAddress:
-    """Read `zk://host[:port],host[:port]...[/chroot][?root=/meta]`; ValueError says what is wrong."""
+    """Reads `zk://host[:port],host[:port]...[/chroot][?root=/meta]`; UsageError says what is wrong."""
     if not text.startswith(SCHEME):
-        raise ValueError(f"{text!r} is no address of a cluster, such as zk://host:2181,host:2181")
+        raise UsageError(f"{text!r} is no address of a cluster, such as zk://host:2181,host:2181")
     connect, _, query = text[len(SCHEME) :].partition("?")
     hosts, slash, path = connect.partition("/")
     chroot = (slash + path).rstrip("/")
@@ -44,8 +51,8 @@ def parse_cluster_address(text: str) -> ClusterAddress:
             root = value.rstrip("/")
             _check_path(root)
     except ValueError as e:
-        raise ValueError(f"zookeeper {text!r}: {e}") from None
-    return ClusterAddress(",".join(servers), chroot, Layout(root))
+        raise UsageError(f"zookeeper {text!r}: {e}") from None
+    return ClusterAddress(",".join(servers), chroot, root)
 
 
 _NAME_AND_PORT = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
@@ -62,7 +69,7 @@ def _with_port(host: str) -> str:
 
 
 def _check_path(path: str) -> None:
-    """Accept "" and an absolute path with no empty name."""
+    """Accepts "" and an absolute path with no empty name."""
     if not path:
         return
     if not path.startswith("/"):

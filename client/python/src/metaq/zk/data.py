@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Iterable, List, NamedTuple, Optional
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
 from urllib.parse import urlsplit
 
+from metaq.model import MAX_OFFSET, UNKNOWN_MESSAGE, Offset, Partition
+
 _INT32_MAX = 2**31 - 1
-_INT64_MAX = 2**63 - 1
 
 
 class Replica(NamedTuple):
@@ -19,11 +21,11 @@ class Replica(NamedTuple):
 
     @property
     def is_master(self) -> bool:
-        """Tell a master from a slave."""
+        """Tells a master from a slave."""
         return self.slave < 0
 
     def __str__(self) -> str:
-        """Write `B-m` or `B-sS`, as the children of topics are named."""
+        """Writes `B-m` or `B-sS`, as the children of topics are named."""
         return f"{self.broker}-m" if self.is_master else f"{self.broker}-s{self.slave}"
 
 
@@ -31,47 +33,25 @@ _REPLICA = re.compile(r"([0-9]{1,18})-(?:m|s([0-9]{1,18}))")
 
 
 def parse_replica(text: str) -> Optional[Replica]:
-    """Read what str of a Replica writes; None if it is none, which others may have put beside them."""
+    """Reads what str of a Replica writes; None if it is none, which others may have put beside them."""
     match = _REPLICA.fullmatch(text)
     return Replica(int(match[1]), int(match[2] or -1)) if match else None
-
-
-class Partition(NamedTuple):
-    """One of a topic in a cluster. Sorted by broker, then number, as producers do."""
-
-    broker: int
-    number: int
-
-    def __str__(self) -> str:
-        """Write `B-P`."""
-        return f"{self.broker}-{self.number}"
 
 
 _PARTITION = re.compile(r"([0-9]{1,18})-([0-9]{1,10})")
 
 
 def parse_partition(text: str) -> Optional[Partition]:
-    """Read what str of a Partition writes; None if it is none."""
+    """Reads what str of a Partition writes; None if it is none."""
     match = _PARTITION.fullmatch(text)
     return Partition(int(match[1]), int(match[2])) if match and int(match[2]) <= _INT32_MAX else None
-
-
-class TopicPartition(NamedTuple):
-    """A partition of a topic."""
-
-    topic: str
-    partition: Partition
-
-    def __str__(self) -> str:
-        """Write `T/B-P`."""
-        return f"{self.topic}/{self.partition}"
 
 
 _ADDRESS_SCHEME = "meta"
 
 
 def parse_address(data: bytes) -> Optional[str]:
-    """Read host:port out of the data of a replica's node, an IPv6 host in brackets; None if there is none in it."""
+    """Reads host:port out of the data of a replica's node, an IPv6 host in brackets; None if there is none in it."""
     try:
         url = urlsplit(data.decode())
         host, port = url.hostname, url.port
@@ -89,12 +69,12 @@ class TopicNode(NamedTuple):
     partitions: int  # from 1 on
 
     def encode(self) -> bytes:
-        """Make the JSON with the fields in the order and without the spaces that the original writes."""
+        """Makes the JSON with the fields in the order and without the spaces that the original writes."""
         return json.dumps({"broker": self.broker, "numParts": self.partitions}, separators=(",", ":")).encode()
 
 
 def parse_topic_node(data: bytes) -> Optional[TopicNode]:
-    """Read what encode makes, and what the original writes; None if it tells no number of partitions."""
+    """Reads what encode makes, and what the original writes; None if it tells no number of partitions."""
     try:
         fields = json.loads(data)
     except ValueError:
@@ -107,30 +87,20 @@ def parse_topic_node(data: bytes) -> Optional[TopicNode]:
     return TopicNode(broker, n)
 
 
-UNKNOWN_MESSAGE = -1
-"""is the message of an offset that was not made by consuming."""
-
-
-class Offset(NamedTuple):
-    """Where a group goes on in a partition."""
-
-    message: int  # id of the last message consumed; often negative, see UNKNOWN_MESSAGE
-    offset: int  # logical, in bytes
-
-    def encode(self) -> bytes:
-        """Make `MSGID-OFFSET`."""
-        return b"%d-%d" % self
+def encode_offset(o: Offset) -> bytes:
+    """Makes `MSGID-OFFSET`. The id is often negative."""
+    return b"%d-%d" % (o.message_id, o.offset)
 
 
 _OFFSET = re.compile(rb"(?:(-?[0-9]{1,19})-)?([0-9]{1,19})")
 
 
 def parse_offset(data: bytes) -> Offset:
-    """Read what encode makes, and the offset alone that old clients wrote."""
+    """Reads what encode_offset makes, and the offset alone that old clients wrote."""
     match = _OFFSET.fullmatch(data)
     if match:
-        o = Offset(int(match[1] or UNKNOWN_MESSAGE), int(match[2]))
-        if -_INT64_MAX - 1 <= o.message <= _INT64_MAX and o.offset <= _INT64_MAX:
+        o = Offset(int(match[2]), int(match[1] or UNKNOWN_MESSAGE))
+        if -MAX_OFFSET - 1 <= o.message_id <= MAX_OFFSET and o.offset <= MAX_OFFSET:
             return o
     raise ValueError(f"{data[:100]!r} is no offset, such as -5468921164271190016-44")
 
@@ -141,11 +111,11 @@ def member_id(group: str, consumer: str) -> str:
 
 
 def join_topics(topics: Iterable[str]) -> bytes:
-    """Make the data of a member, sorted."""
+    """Makes the data of a member, sorted."""
     return ",".join(sorted(topics)).encode()
 
 
-def split_topics(data: bytes) -> List[str]:
-    """Read the data of a member. The order means nothing."""
+def split_topics(data: bytes) -> list[str]:
+    """Reads the data of a member. The order means nothing."""
     names = (name.strip() for name in data.decode(errors="replace").split(","))
     return [name for name in names if name]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .data import Partition, Replica
+from metaq.model import Partition
+from metaq.zk.data import Replica
 
 DEFAULT_ROOT = "/meta"
 """is where the tree lies if zk.zkRoot says nothing else."""

@@ -1,0 +1,81 @@
+"""A real ZooKeeper for tests, of Debian's package, which scripts/test-setup.sh installs."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+JAR = Path("/usr/share/java/zookeeper.jar")
+TICK = 0.1  # a session gets 2 to 20 of them, in seconds
+PATIENCE = 30.0
+
+
+def eventually(right: Callable[[], object], what: str) -> None:
+    """Waits until something that has to be asked for is right."""
+    until = time.monotonic() + PATIENCE
+    while not right():
+        assert time.monotonic() < until, f"not within {PATIENCE:g} s: {what}"
+        time.sleep(0.01)
+
+
+class ZooKeeper:
+    """A server on its address and data: it can be killed, stopped for a while, and started again, also empty."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            self.port = s.getsockname()[1]
+        self.servers = f"127.0.0.1:{self.port}"
+        self.data = folder / "data"
+        self.log = folder / "log"
+        self.config = folder / "zoo.cfg"
+        self.config.write_text(
+            f"tickTime={TICK * 1000:.0f}\ndataDir={self.data}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
+            "admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        assert JAR.exists(), f"{JAR} is not there: run scripts/test-setup.sh as root"
+        main = ["-cp", str(JAR), "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self.config)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *main], stdout=log, stderr=log)
+        eventually(self.answers, "ZooKeeper answers")
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as s:
+                s.sendall(b"ruok")
+                return s.recv(4) == b"imok"
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def empty(self) -> None:
+        """Takes away everything that a server which does not run knew."""
+        shutil.rmtree(self.data)
+
+    def pause(self) -> None:
+        """Stops it as it is: it answers nothing, and nothing is refused."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def zookeeper(tmp_path: Path) -> Iterator[ZooKeeper]:
+    server = ZooKeeper(tmp_path)
+    yield server
+    server.kill()
