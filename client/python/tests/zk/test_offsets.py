@@ -100,10 +100,12 @@ class Deaf(Session):
     deaf = False
 
     def change(self, changes: Any) -> bool:
-        return self._lose(lambda: super(Deaf, self).change(changes))
+        done: bool = self._lose(lambda: super(Deaf, self).change(changes))
+        return done
 
     def create(self, nodes: Any, *, ephemeral: bool) -> list[bool]:
-        return self._lose(lambda: super(Deaf, self).create(nodes, ephemeral=ephemeral))
+        made: list[bool] = self._lose(lambda: super(Deaf, self).create(nodes, ephemeral=ephemeral))
+        return made
 
     def _lose(self, do: Callable[[], Any]) -> Any:
         if not self.deaf:
