@@ -13,8 +13,9 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Coroutine
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Optional, Protocol, Union
 
 import metaq
@@ -55,17 +56,25 @@ class Face(Protocol):
 
     def send(self, producer: Any, topic: str, body: bytes, attribute: str) -> metaq.Receipt: ...
 
-    def consume(self, name: str, failing: Optional[str], output: Output, *args: Any, **options: Any) -> Any: ...
+    def consume(self, handler: Handler, *args: Any, **options: Any) -> Any: ...
 
     def close(self, what: Any) -> None: ...
 
 
-def handle(name: str, failing: Optional[str], output: Output, m: metaq.Message) -> None:
-    """Tells of a message, and fails for those with one text."""
-    fails = failing is not None and m.body == failing.encode()
-    output.received(name, m, fails)
-    if fails:
-        raise HandlerError("the test wants this message to fail")
+@dataclass
+class Handler:
+    """Tells of each message it is given, and fails for those with one text."""
+
+    consumer: str
+    failing: Optional[str]
+    pause: float  # seconds that a message takes
+    output: Output
+
+    def __call__(self, m: metaq.Message) -> None:
+        fails = self.failing is not None and m.body == self.failing.encode()
+        self.output.received(self.consumer, m, fails)
+        if fails:
+            raise HandlerError("the test wants this message to fail")
 
 
 class BlockingFace:
@@ -80,9 +89,13 @@ class BlockingFace:
     def send(self, producer: metaq.Producer, topic: str, body: bytes, attribute: str) -> metaq.Receipt:
         return producer.send(topic, body, attribute=attribute)
 
-    def consume(self, name: str, failing: Optional[str], output: Output, *args: Any, **options: Any) -> metaq.Consumer:
+    def consume(self, handler: Handler, *args: Any, **options: Any) -> metaq.Consumer:
+        def handle(m: metaq.Message) -> None:
+            handler(m)
+            time.sleep(handler.pause)
+
         consumer = metaq.Consumer(*args, **options)
-        thread = threading.Thread(target=consumer.run, args=(lambda m: handle(name, failing, output, m),))
+        thread = threading.Thread(target=consumer.run, args=(handle,))
         thread.start()
         self._running[id(consumer)] = thread
         return consumer
@@ -116,10 +129,11 @@ class AsyncioFace:
         receipt: metaq.Receipt = self._do(producer.send(topic, body, attribute=attribute))
         return receipt
 
-    def consume(self, name: str, failing: Optional[str], output: Output, *args: Any, **options: Any) -> aio.Consumer:
+    def consume(self, handler: Handler, *args: Any, **options: Any) -> aio.Consumer:
         async def iterate(consumer: aio.Consumer) -> None:
             async for m in consumer:
-                handle(name, failing, output, m)
+                handler(m)
+                await asyncio.sleep(handler.pause)
 
         async def make() -> aio.Consumer:
             consumer = aio.Consumer(*args, **options)
@@ -146,6 +160,7 @@ class Commands:
         self._face = face
         self._output = output
         self._named: dict[str, Any] = {}
+        self._stores: dict[int, Optional[FileOffsets]] = {}  # of offsets, by the consumer
 
     def run(self, r: Fields) -> None:
         """Runs a command and answers it. What the client raises is the answer."""
@@ -178,23 +193,26 @@ class Commands:
         return {"success": True, "partition": str(receipt.partition), "offset": receipt.offset, "id": receipt.id}
 
     def do_subscribe(self, r: Fields) -> Fields:
-        options: Fields = {"consumer_id": r["consumer"], "fetch_size": r["maxSize"], "commit_every": COMMIT_EVERY}
+        options: Fields = {"consumer_id": r["consumer"].replace(" ", "-"), "fetch_size": r["maxSize"], "commit_every": COMMIT_EVERY}
         if r.get("hash"):
             options["assignment"] = "hash"
         if r.get("newest"):
             options["start"] = "latest"
-        if r["offsets"] == "broadcast":
-            options.update(broadcast=True, offsets=FileOffsets(Path.home() / ".meta_offsets"))
-        if r["offsets"] == "file":
-            options["offsets"] = FileOffsets(Path(r["folder"]))
-        name, failing = r["name"], r.get("failOn")
-        self._named[name] = self._face.consume(name, failing, self._output, self._named[r["factory"]], r["group"], r["topics"], **options)
+        if r["offsets"] != "zookeeper":
+            options.update(broadcast=r["offsets"] == "broadcast", offsets=FileOffsets(r["folder"]))
+        handler = Handler(r["name"], r.get("failOn"), r.get("pause", 0) / 1000, self._output)
+        consumer = self._face.consume(handler, self._named[r["factory"]], r["group"], r["topics"], **options)
+        self._named[r["name"]] = consumer
+        self._stores[id(consumer)] = options.get("offsets")
         return {}
 
     def do_close(self, r: Fields) -> Fields:
         what = self._named.pop(r["name"])
         if not isinstance(what, str):
             self._face.close(what)
+        store = self._stores.pop(id(what), None)
+        if store is not None:
+            store.close()
         return {}
 
 
