@@ -60,7 +60,7 @@ func (g *goConsumer) end(t *testing.T) {
 
 // Two consumers of the client and one in Go are a group: they share the partitions as each computes it, and go on where the others were.
 func mixed(t *testing.T, s *stage, topic string) {
-	const name = "mixers"
+	name := "mixers-" + topic
 	killed := s.start(t, t.TempDir())
 	one, two := s.open(t, s.agent, "plain", "mixing one", nil), s.open(t, killed, "plain", "mixing two", nil)
 	p := s.open(t, s.second, "plain", "mixing", nil).producer(t, topic)

@@ -46,7 +46,7 @@ func TestPythonClient(t *testing.T) {
 	for _, m := range mixtures {
 		topics = append(topics, m.topic)
 	}
-	c := startCluster(t, append(topics, "broker-away", "empty"))
+	c := startCluster(t, append(topics, "broker-away", "silent", "empty"))
 	for _, face := range faces { // one after the other, because the names of groups are the same
 		t.Run(face, func(t *testing.T) {
 			start := pythonStarts(face)
@@ -68,9 +68,10 @@ func TestPythonClient(t *testing.T) {
 			})
 		}
 	})
-	start := pythonStarts(blocking)
-	s := &stage{cluster: c, agent: start(t, t.TempDir()), second: start(t, t.TempDir()), start: start}
+	// One by one, because they take a broker or ZooKeeper away.
+	s := &stage{cluster: c, agent: pythonStarts(blocking)(t, t.TempDir()), second: pythonStarts(asyncio)(t, t.TempDir())}
 	t.Run("broker-away", func(t *testing.T) { brokerAway(t, s, "broker-away") })
+	t.Run("silent", func(t *testing.T) { silentZooKeeper(t, s, "silent") })
 	t.Run("empty", func(t *testing.T) { emptyZooKeeper(t, s, "empty") })
 }
 
@@ -140,36 +141,77 @@ func broadcastInPython(t *testing.T, s *stage, topic string) {
 	listen("listener two again", files[1], later)
 }
 
+// A pair are two members of a group in Python, one of each face, which share the partitions of a topic.
+type pair struct {
+	*stage
+	group, topic string
+	one, two     *client
+	producer     *producer
+}
+
+func (s *stage) pair(t *testing.T, topic string) *pair {
+	t.Helper()
+	p := &pair{s, "pair-" + topic, topic, s.open(t, s.agent, "plain", topic+" one", nil), s.open(t, s.second, "plain", topic+" two", nil), nil}
+	p.producer = p.two.producer(t, topic)
+	p.one.consume(t, topic+"-a", p.group, topic, nil)
+	p.two.consume(t, topic+"-b", p.group, topic, nil)
+	p.shared(t)
+	return p
+}
+
+// shared waits until each has its half.
+func (p *pair) shared(t *testing.T) {
+	t.Helper()
+	want := assigned(p.group, []string{p.topic + "-a", p.topic + "-b"}, zkcoord.AssignRanges)
+	eventually(t, fmt.Sprintf("owners are %v", want), func() bool { return maps.Equal(p.owners(t, p.group, p.topic), want) })
+}
+
+func (p *pair) given() []delivery {
+	a, _ := p.one.given(p.topic + "-a")
+	b, _ := p.two.given(p.topic + "-b")
+	return slices.Concat(a, b)
+}
+
+// received waits until everything that was sent was given to one of them, and checks that each message was given once.
+func (p *pair) received(t *testing.T) {
+	t.Helper()
+	eventually(t, "everything is received", func() bool { return holds(p.given(), p.producer.sent) })
+	checkExactly(t, p.given(), p.producer.sent)
+	eventually(t, "the offsets are behind the last messages", func() bool { return maps.Equal(p.offsets(t, p.group, p.topic), p.producer.ends) })
+}
+
+// ZooKeeper says nothing for a while. Producers go on; members of a group hand over nothing before their session can be over, and go on later.
+func silentZooKeeper(t *testing.T, s *stage, topic string) {
+	p := s.pair(t, topic)
+	p.producer.sendMany(t, "before", 20)
+	p.received(t)
+	s.zookeeper.Pause(t)
+	before, inARow := len(p.given()), 0
+	eventually(t, "nothing is handed over any more", func() bool {
+		p.producer.sendMany(t, "silent", 4)
+		if now := len(p.given()); now == before {
+			inARow++
+		} else {
+			before, inARow = now, 0
+		}
+		return inARow >= 10
+	})
+	s.zookeeper.Resume(t)
+	p.shared(t)
+	p.producer.sendMany(t, "after", 20)
+	eventually(t, "everything is received", func() bool { return holds(p.given(), p.producer.sent) })
+	eventually(t, "the offsets are behind the last messages", func() bool { return maps.Equal(p.offsets(t, p.group, p.topic), p.producer.ends) })
+}
+
 // ZooKeeper is set up empty while a group runs: it goes on where it was, and its offsets are there again.
 func emptyZooKeeper(t *testing.T, s *stage, topic string) {
-	one, two := s.open(t, s.agent, "plain", "empty one", nil), s.open(t, s.second, "plain", "empty two", nil)
-	p := s.open(t, s.second, "plain", "filling", nil).producer(t, topic)
-	one.consume(t, "e-a", "emptied", topic, nil)
-	two.consume(t, "e-b", "emptied", topic, nil)
-	received := func() []delivery {
-		t.Helper()
-		var all []delivery
-		eventually(t, "everything is received", func() bool {
-			a, _ := one.given("e-a")
-			b, _ := two.given("e-b")
-			all = slices.Concat(a, b)
-			return holds(all, p.sent)
-		})
-		return all
-	}
-	shared := func() {
-		t.Helper()
-		want := assigned("emptied", []string{"e-a", "e-b"}, zkcoord.AssignRanges)
-		eventually(t, fmt.Sprintf("owners are %v", want), func() bool { return maps.Equal(s.owners(t, "emptied", topic), want) })
-	}
-	shared()
-	p.sendMany(t, "before", 40)
-	checkExactly(t, received(), p.sent)
+	p := s.pair(t, topic)
+	p.producer.sendMany(t, "before", 40)
+	p.received(t)
 	s.zookeeper.Kill(t)
 	s.zookeeper.Empty(t)
 	s.zookeeper.Restart(t)
-	shared()
-	p.sendMany(t, "after", 40)
-	checkExactly(t, received(), p.sent)
-	eventually(t, "the offsets are there again", func() bool { return maps.Equal(s.offsets(t, "emptied", topic), p.ends) })
+	p.shared(t)
+	p.producer.sendMany(t, "after", 40)
+	p.received(t)
 }

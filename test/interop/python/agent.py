@@ -22,6 +22,8 @@ import metaq
 from metaq import aio
 from metaq.offsetfile import FileOffsets
 
+log = logging.getLogger("agent")
+
 COMMIT_EVERY = 0.3
 
 Fields = dict[str, Any]
@@ -167,7 +169,7 @@ class Commands:
         try:
             answer = getattr(self, "do_" + r["verb"])(r)
         except Exception as e:
-            logging.exception("%s", r["verb"])
+            log.exception("%s", r["verb"])
             answer = {"error": repr(e)}
         self._output.write({**answer, "number": r["number"]})
 
@@ -218,7 +220,8 @@ class Commands:
 
 def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    commands = Commands({"blocking": BlockingFace, "asyncio": AsyncioFace}[sys.argv[1]](), Output())
+    face: Face = AsyncioFace() if sys.argv[1] == "asyncio" else BlockingFace()
+    commands = Commands(face, Output())
     for line in sys.stdin:
         threading.Thread(target=commands.run, args=(json.loads(line),), daemon=True).start()
     os._exit(0)

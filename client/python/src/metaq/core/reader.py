@@ -47,6 +47,7 @@ class Reader:
         self.turn.set()
         self.position: Union[Message, Offset, None] = None  # done with; where the group goes on
         self._saved: Union[Message, Offset, None] = None
+        self.stored = False  # the store has, or had, an offset of the partition
         self._start = start  # given by seek: what the store says does not count
         self._consuming = consuming
         self._size = consuming.options.fetch_size
@@ -71,6 +72,7 @@ class Reader:
     def saved(self, position: Union[Message, Offset, None]) -> None:
         """A position is kept."""
         self._saved = position
+        self.stored = True
 
     def release(self) -> None:
         """Ends it: nothing of it is handed over any more."""
