@@ -211,15 +211,35 @@ def test_an_owner_that_stays_is_waited_for(zookeeper: ZooKeeper, tree: Tree) -> 
     a.close()
 
 
-def test_names_are_checked(zookeeper: ZooKeeper) -> None:
-    for name, assignment, says in [
-        ("", "ranges", "one word"),
-        ("a/b", "ranges", "one word"),
-        ("a b", "ranges", "one word"),
-        ("a", "best", "'ranges' or 'hash'"),
-    ]:
-        with pytest.raises(UsageError, match=says):
-            Consumer(zookeeper, name, assignment=assignment)
+def test_a_strategy_that_is_none_is_an_error(zookeeper: ZooKeeper) -> None:
+    with pytest.raises(UsageError, match="'best' is no way of sharing partitions: 'ranges' or 'hash'"):
+        Consumer(zookeeper, "a", assignment="best")
+
+
+def test_an_unknown_error_does_not_end_a_member(zookeeper: ZooKeeper, tree: Tree) -> None:
+    tree.broker(0, "t", 2)
+    a = Consumer(zookeeper, "a")
+    a.has("0-0", "0-1")
+
+    def releasing() -> None:
+        a.releasing = lambda: None
+        raise RuntimeError("once")
+
+    a.releasing = releasing
+    b = Consumer(zookeeper, "b")
+    tree.shared({"0-0": "g_a", "0-1": "g_b"})
+    b.close()
+    a.has("0-0", "0-1")
+    a.close()
+
+
+def test_a_closed_cluster_leaves_no_thread(zookeeper: ZooKeeper, tree: Tree) -> None:
+    before = threading.active_count()
+    tree.broker(0, "t", 2)
+    a = Consumer(zookeeper, "a")
+    a.has("0-0", "0-1")
+    a.cluster.close()
+    eventually(lambda: threading.active_count() == before, "its threads have ended")
 
 
 def test_who_has_a_topic_is_told_as_it_changes(zookeeper: ZooKeeper, tree: Tree) -> None:

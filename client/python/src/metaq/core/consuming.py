@@ -232,8 +232,7 @@ class Consuming:
             self._end(reader)
         self._revoked(lost)
         if lost and self.options.offsets is None and not self._closing:
-            # One that was never stored has not got lost either, and would undo what the next owner is about to store.
-            self._go(self._restore({r.place: at for r in lost if r.stored and (at := r.offset()) is not None}))
+            self._go(self._restore({r.place: at for r in lost if (at := r.restorable()) is not None}))
         assert self._cluster is not None
         await self._release(mine, self._cluster.session_timeout)
 

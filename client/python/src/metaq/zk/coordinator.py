@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Optional
 
 from metaq.cluster import Holder, Tell
-from metaq.errors import UsageError
 from metaq.zk.address import ClusterAddress
 from metaq.zk.assign import parse_assignment
 from metaq.zk.directory import PUBLISH, SUBSCRIBE, Directory, Followed
@@ -39,8 +38,6 @@ class Coordinator:
     def join(self, group: str, topics: Sequence[str], holder: Holder, *, consumer_id: Optional[str], assignment: str) -> Member:
         """Becomes a member of a group."""
         consumer = consumer_id if consumer_id is not None else new_consumer_id()
-        if not consumer or any(c <= " " or c in "/\x7f" for c in consumer):
-            raise UsageError(f"the consumer id {consumer!r}: it is one word without a slash")
         return Member(self._session, self._layout, self._directory, group, consumer, topics, parse_assignment(assignment), holder)
 
     def offsets(self, group: str) -> ZooKeeperOffsets:

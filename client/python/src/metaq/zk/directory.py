@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Callable, NamedTuple, Optional
 
 from metaq.cluster import Offer, Tell
-from metaq.errors import ClosedError
+from metaq.errors import MetaQError
 from metaq.zk.data import Replica, parse_address, parse_replica, parse_topic_node
 from metaq.zk.layout import Layout
 from metaq.zk.lookout import Lookout
-from metaq.zk.session import Session, State, ZooKeeperError
+from metaq.zk.session import Session, State
 
 log = logging.getLogger("metaq.zk")
 
@@ -93,20 +93,25 @@ class Directory:
             pause = None
             with self._lock:
                 everybody = list(self._followed)
-            if self._session.state is State.CONNECTED:
-                try:
+            try:
+                if self._session.state is State.CONNECTED:
                     self._look({(f.use, f.topic) for f in everybody})
-                except ZooKeeperError as e:
-                    log.info("who has which topic is asked again: %s", e)
-                    pause = _AGAIN
-                except ClosedError:
-                    return
-            for f in everybody:
-                offers = self._offers(f.use, f.topic)
-                if offers is not None and offers != f.told:
-                    f.told = offers
-                    f.tell(offers)
+                self._tell(everybody)
+            except MetaQError as e:
+                log.info("who has which topic is asked again: %s", e)
+                pause = _AGAIN
+            except Exception:  # nobody else would be told
+                log.exception("who has which topic")
+                pause = _AGAIN
             self._wake.wait(pause)
+
+    def _tell(self, everybody: Iterable[Followed]) -> None:
+        """Tells those for whom something has changed."""
+        for f in everybody:
+            offers = self._offers(f.use, f.topic)
+            if offers is not None and offers != f.told:
+                f.told = offers
+                f.tell(offers)
 
     def _look(self, topics: Iterable[tuple[Use, str]]) -> None:
         """Looks at topics and at the replicas that have them, and at nothing else any more."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from metaq.cluster import Claim, Holder, Offer
-from metaq.errors import ClosedError, TimedOutError
+from metaq.errors import MetaQError, TimedOutError
 from metaq.model import TopicPartition
 from metaq.zk.assign import Assignment
 from metaq.zk.data import join_topics, member_id, split_topics
@@ -111,11 +111,13 @@ class Member:
         if self._thread.is_alive():
             raise TimedOutError(f"the group {self._group} is not left within {timeout:g} s; the partitions go to others when the session ends")
         self._release(list(self._claims.values()))
-        if self._session.state is State.CONNECTED:
+        try:
             self._remove_owners()
             (own,) = self._session.look([Look(self._node)])
             if own is not None and own.owner in self._sessions:
                 self._session.delete([(self._node, own.version)])
+        except ZooKeeperError as e:
+            log.info("group %s: others have the partitions when the session ends: %s", self._group, e)
 
     @property
     def _node(self) -> str:
@@ -126,21 +128,22 @@ class Member:
 
     def _run(self) -> None:
         pause, reason = _FIRST_PAUSE, ""
-        while not self._quit.is_set():
+        while not self._quit.is_set() and self._session.state is not State.CLOSED:
             self._wake.clear()
-            self._drop_invalid()
             wait = _FALLBACK
-            if self._session.state is State.CONNECTED:
-                try:
+            try:
+                self._drop_invalid()
+                if self._session.state is State.CONNECTED:
                     self._rebalance()
                     pause, reason = _FIRST_PAUSE, ""
-                except ClosedError:
-                    return
-                except (NotYetError, ZooKeeperError) as e:
-                    if str(e) != reason:
-                        reason = str(e)
-                        log.info("group %s: partitions are not as they should be yet: %s", self._group, reason)
-                    wait, pause = pause, min(2 * pause, _CLAIM_PAUSE)
+            except (NotYetError, MetaQError) as e:
+                if str(e) != reason:
+                    reason = str(e)
+                    log.info("group %s: partitions are not as they should be yet: %s", self._group, reason)
+                wait, pause = pause, min(2 * pause, _CLAIM_PAUSE)
+            except Exception:  # it must not end and keep what it has
+                log.exception("group %s", self._group)
+                wait = _CLAIM_PAUSE
             self._wake.wait(wait)
 
     def _drop_invalid(self) -> None:
