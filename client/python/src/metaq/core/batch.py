@@ -18,6 +18,9 @@ from metaq.model import Message
 if TYPE_CHECKING:
     from metaq.core.reader import Reader
 
+_UNSURE_FOR = 0.1
+"""Seconds after which a claim that was not valid is looked at again."""
+
 
 class Batch:
     """The messages of one answer that are not done with. Until they are, their reader hands over no other batch: that keeps the messages of a partition in
@@ -40,7 +43,10 @@ class Batch:
         try:
             for message in self.messages[self.at :]:
                 reader.in_hand = not manual
-                if reader.released or reader.paused or hands.stopped or (valid is not None and not valid()):
+                if reader.released or reader.paused or hands.stopped:
+                    break
+                if valid is not None and not valid():
+                    self.resume = monotonic() + _UNSURE_FOR  # unless the partition is released meanwhile
                     break
                 yield message
                 if not manual:

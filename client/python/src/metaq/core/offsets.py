@@ -53,6 +53,8 @@ class BrokerOffsets:
 
                 try:
                     await connection.call(encode)
+                except NotFoundError:
+                    pass  # nobody has written the partition yet, and whoever begins there misses nothing
                 except MetaQError as err:
                     errors.append(err)
 
