@@ -14,8 +14,8 @@ from typing import Callable
 import pytest
 
 JAR = Path("/usr/share/java/zookeeper.jar")
-TICK = 0.1  # a session gets 2 to 20 of them, in seconds
-PATIENCE = 30.0
+TICK = 0.25  # a session gets 2 to 20 of them, in seconds: enough for a busy machine
+PATIENCE = 60.0
 
 
 def eventually(right: Callable[[], object], what: str) -> None:

@@ -16,15 +16,15 @@ from metaq.zk.address import ClusterAddress
 from metaq.zk.coordinator import Coordinator
 from metaq.zk.session import Change, Look, Session
 
-from .conftest import ZooKeeper, eventually
+from .conftest import PATIENCE, ZooKeeper, eventually
 
 
 class Tree:
     """What others see in ZooKeeper, and write there."""
 
     def __init__(self, zookeeper: ZooKeeper) -> None:
-        self.session = Session(zookeeper.servers, 2)
-        self.session.await_connected(10)
+        self.session = Session(zookeeper.servers, 5)
+        self.session.await_connected(PATIENCE)
 
     def broker(self, id: int, topic: str, partitions: int, slave: Optional[int] = None) -> None:
         node, name = ("master", f"{id}-m") if slave is None else (f"slave{slave}", f"{id}-s{slave}")
@@ -110,11 +110,11 @@ def test_a_partition_is_released_before_another_has_it(zookeeper: ZooKeeper, tre
 
     def releasing() -> None:
         asked.set()
-        assert done.wait(30)
+        assert done.wait(PATIENCE)
 
     a.releasing = releasing
     b = Consumer(zookeeper, "b")
-    assert asked.wait(30)
+    assert asked.wait(PATIENCE)
     time.sleep(0.3)  # time enough for b to take it, were that not prevented
     assert tree.owners() == {"0-0": "g_a", "0-1": "g_a"}
     assert not b.claims
@@ -183,7 +183,7 @@ def test_an_empty_zookeeper_is_a_new_beginning(zookeeper: ZooKeeper, tree: Tree)
     eventually(lambda: not a.claims, "the claims are lost")
     zookeeper.empty()
     zookeeper.start()
-    tree.session.await_connected(30)
+    tree.session.await_connected(PATIENCE)
     tree.broker(0, "t", 1)
     a.has("0-0")
     (claim,) = a.claims.values()

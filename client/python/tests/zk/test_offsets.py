@@ -13,7 +13,7 @@ from metaq.zk.layout import Layout
 from metaq.zk.offsets import ZooKeeperOffsets
 from metaq.zk.session import Change, Look, Session, ZooKeeperError
 
-from .conftest import ZooKeeper
+from .conftest import PATIENCE, ZooKeeper
 
 PLACES = [TopicPartition("t", Partition(0, n)) for n in range(250)]
 ONE, TWO = PLACES[:2]
@@ -21,8 +21,8 @@ ONE, TWO = PLACES[:2]
 
 @pytest.fixture
 def session(zookeeper: ZooKeeper) -> Iterator[Session]:
-    s = Session(zookeeper.servers, 2)
-    s.await_connected(10)
+    s = Session(zookeeper.servers, 5)
+    s.await_connected(PATIENCE)
     yield s
     s.close()
 
@@ -121,10 +121,10 @@ class Deaf(Session):
 @pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize("disturbed", [True, False])
 def test_a_change_without_an_answer_is_looked_at(zookeeper: ZooKeeper, happens: bool, exists: bool, disturbed: bool) -> None:
-    session = Deaf(zookeeper.servers, 2)
-    session.await_connected(10)
-    other = Session(zookeeper.servers, 2)
-    other.await_connected(10)
+    session = Deaf(zookeeper.servers, 5)
+    session.await_connected(PATIENCE)
+    other = Session(zookeeper.servers, 5)
+    other.await_connected(PATIENCE)
 
     def disturb() -> None:
         if disturbed:
@@ -159,7 +159,7 @@ def test_without_zookeeper_it_fails_in_time(zookeeper: ZooKeeper, session: Sessi
     with pytest.raises(ZooKeeperError):
         one.save("g", {ONE: Offset(1)})
     zookeeper.start()
-    session.await_connected(10)
+    session.await_connected(PATIENCE)
     one.save("g", {ONE: Offset(2)})
     session.change([Change(path(ONE), b"-1-5", 0)])
     with pytest.raises(OffsetsMovedError):
