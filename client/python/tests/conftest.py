@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+
 from faces import FACES
 
 REPOSITORY = Path(__file__).parents[3]
