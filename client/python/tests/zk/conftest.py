@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import signal
 import socket
@@ -28,6 +29,8 @@ def eventually(right: Callable[[], object], what: str) -> None:
 
 class ZooKeeper:
     """A server on its address and data: it can be killed, stopped for a while, and started again, also empty."""
+
+    root: str
 
     def __init__(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as s:
@@ -74,8 +77,22 @@ class ZooKeeper:
         self.process.send_signal(signal.SIGCONT)
 
 
-@pytest.fixture
-def zookeeper(tmp_path: Path) -> Iterator[ZooKeeper]:
-    server = ZooKeeper(tmp_path)
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeper]:
+    """One for all tests."""
+    server = ZooKeeper(tmp_path_factory.mktemp("zookeeper"))
     yield server
     server.kill()
+
+
+_roots = itertools.count(1)
+
+
+@pytest.fixture
+def zookeeper(server: ZooKeeper) -> Iterator[ZooKeeper]:
+    """It runs, whatever the test before has done to it, and `root` is a path of the test's own."""
+    server.root = f"/test{next(_roots)}"
+    yield server
+    server.resume()
+    if server.process.poll() is not None:
+        server.start()

@@ -24,19 +24,20 @@ class Tree:
     """What others see in ZooKeeper, and write there."""
 
     def __init__(self, zookeeper: ZooKeeper) -> None:
+        self.root = zookeeper.root
         self.session = Session(zookeeper.servers, 5)
         self.session.await_connected(PATIENCE)
 
     def broker(self, id: int, topic: str, partitions: int, slave: Optional[int] = None) -> None:
         node, name = ("master", f"{id}-m") if slave is None else (f"slave{slave}", f"{id}-s{slave}")
         says = b'{"broker":"%s","numParts":%d}' % (name.encode(), partitions)
-        self.session.create([(f"/meta/brokers/ids/{id}/{node}", b"meta://10.0.0.%d:8123" % (id + 1))], ephemeral=True)
-        self.session.create([(f"/meta/brokers/topics-{use}/{topic}/{name}", says) for use in ("pub", "sub")], ephemeral=True)
+        self.session.create([(f"{self.root}/brokers/ids/{id}/{node}", b"meta://10.0.0.%d:8123" % (id + 1))], ephemeral=True)
+        self.session.create([(f"{self.root}/brokers/topics-{use}/{topic}/{name}", says) for use in ("pub", "sub")], ephemeral=True)
 
     def owners(self, topic: str = "t") -> dict[str, str]:
-        (listed,) = self.session.look([Look(f"/meta/consumers/g/owners/{topic}", children=True)])
+        (listed,) = self.session.look([Look(f"{self.root}/consumers/g/owners/{topic}", children=True)])
         names = sorted(listed.children) if listed else []
-        nodes = self.session.look([Look(f"/meta/consumers/g/owners/{topic}/{name}") for name in names])
+        nodes = self.session.look([Look(f"{self.root}/consumers/g/owners/{topic}/{name}") for name in names])
         return {name: node.data.decode() for name, node in zip(names, nodes) if node}
 
     def shared(self, want: dict[str, str]) -> None:
@@ -54,7 +55,7 @@ class Consumer:
     """A holder that remembers what it was told."""
 
     def __init__(self, zookeeper: ZooKeeper, name: str, topics: Sequence[str] = ("t",), assignment: str = "ranges") -> None:
-        self.cluster = Coordinator(ClusterAddress(zookeeper.servers, "", "/meta"))
+        self.cluster = Coordinator(ClusterAddress(zookeeper.servers, "", zookeeper.root))
         self.name = name
         self.claims: dict[TopicPartition, Claim] = {}
         self.told: list[str] = []
@@ -97,7 +98,7 @@ def test_members_share_and_leave(zookeeper: ZooKeeper, tree: Tree) -> None:
     a.close()
     tree.shared(dict.fromkeys(["0-0", "0-1", "1-0", "1-1", "2-0"], "g_b"))
     assert not a.claims
-    (members,) = tree.session.look([Look("/meta/consumers/g/ids", children=True)])
+    (members,) = tree.session.look([Look(f"{tree.root}/consumers/g/ids", children=True)])
     assert members is not None
     assert members.children == {"g_b"}
     b.close()
@@ -133,7 +134,7 @@ def test_only_those_who_want_a_topic_share_it(zookeeper: ZooKeeper, tree: Tree) 
     a, b = Consumer(zookeeper, "a", ["t", "u", "not-there"]), Consumer(zookeeper, "b", ["u"])
     tree.shared({"0-0": "g_a", "0-1": "g_a"})
     eventually(lambda: tree.owners("u") == {"0-0": "g_a", "0-1": "g_b"}, "u is shared")
-    (node,) = tree.session.look([Look("/meta/consumers/g/ids/g_a")])
+    (node,) = tree.session.look([Look(f"{tree.root}/consumers/g/ids/g_a")])
     assert node is not None
     assert node.data == b"not-there,t,u"
     tree.broker(1, "not-there", 1)  # comes later
@@ -201,21 +202,21 @@ def test_an_empty_zookeeper_is_a_new_beginning(zookeeper: ZooKeeper, tree: Tree)
 
 def test_a_name_that_another_has_is_waited_for(zookeeper: ZooKeeper, tree: Tree) -> None:
     tree.broker(0, "t", 1)
-    tree.session.create([("/meta/consumers/g/ids/g_a", b"other")], ephemeral=True)
+    tree.session.create([(f"{tree.root}/consumers/g/ids/g_a", b"other")], ephemeral=True)
     a = Consumer(zookeeper, "a")
     time.sleep(0.3)
     assert not a.claims
-    tree.session.delete([("/meta/consumers/g/ids/g_a", -1)])
+    tree.session.delete([(f"{tree.root}/consumers/g/ids/g_a", -1)])
     a.has("0-0")
     a.close()
 
 
 def test_an_owner_that_stays_is_waited_for(zookeeper: ZooKeeper, tree: Tree) -> None:
     tree.broker(0, "t", 2)
-    tree.session.create([("/meta/consumers/g/owners/t/0-0", b"g_java")], ephemeral=True)
+    tree.session.create([(f"{tree.root}/consumers/g/owners/t/0-0", b"g_java")], ephemeral=True)
     a = Consumer(zookeeper, "a")
     a.has("0-1")
-    tree.session.delete([("/meta/consumers/g/owners/t/0-0", -1)])
+    tree.session.delete([(f"{tree.root}/consumers/g/owners/t/0-0", -1)])
     a.has("0-0", "0-1")
     assert a.told == ["+0-1", "+0-0"]
     a.close()
@@ -253,7 +254,7 @@ def test_a_closed_cluster_leaves_no_thread(zookeeper: ZooKeeper, tree: Tree) -> 
 
 
 def test_who_has_a_topic_is_told_as_it_changes(zookeeper: ZooKeeper, tree: Tree) -> None:
-    cluster = Coordinator(ClusterAddress(zookeeper.servers, "", "/meta"))
+    cluster = Coordinator(ClusterAddress(zookeeper.servers, "", zookeeper.root))
     told: list[Sequence[Offer]] = []
     subscribed: list[Sequence[Offer]] = []
     following = cluster.publishers("t", told.append)
@@ -267,15 +268,15 @@ def test_who_has_a_topic_is_told_as_it_changes(zookeeper: ZooKeeper, tree: Tree)
     eventually(lambda: told[-1] == [zero, one], "two have it")
     tree.broker(1, "t", 4, slave=0)
     eventually(lambda: subscribed[-1] == [zero, one, one._replace(slave=0)], "consumers may read from the slave")
-    (node,) = tree.session.look([Look("/meta/brokers/ids/0/master")])
+    (node,) = tree.session.look([Look(f"{tree.root}/brokers/ids/0/master")])
     assert node is not None
-    assert tree.session.change([Change("/meta/brokers/ids/0/master", b"meta://[::1]:9", node.version)])
+    assert tree.session.change([Change(f"{tree.root}/brokers/ids/0/master", b"meta://[::1]:9", node.version)])
     eventually(lambda: told[-1] == [zero._replace(address="[::1]:9"), one], "it has moved")
-    tree.session.delete([("/meta/brokers/topics-pub/t/1-m", -1)])
+    tree.session.delete([(f"{tree.root}/brokers/topics-pub/t/1-m", -1)])
     eventually(lambda: told[-1] == [zero._replace(address="[::1]:9")], "one takes no puts any more")
     following.close()
     n = len(told)
-    tree.session.delete([("/meta/brokers/ids/0/master", -1)])
+    tree.session.delete([(f"{tree.root}/brokers/ids/0/master", -1)])
     eventually(lambda: subscribed[-1] == [one, one._replace(slave=0)], "it has gone")
     assert len(told) == n, "who has closed is not told"
     cluster.close()

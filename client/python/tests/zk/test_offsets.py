@@ -19,49 +19,54 @@ PLACES = [TopicPartition("t", Partition(0, n)) for n in range(250)]
 ONE, TWO = PLACES[:2]
 
 
+class Group:
+    """What a group keeps in ZooKeeper, and what others do to it there."""
+
+    def __init__(self, zookeeper: ZooKeeper, session: Session) -> None:
+        self.session = session
+        self.root = zookeeper.root
+        session.await_connected(PATIENCE)
+
+    def store(self) -> ZooKeeperOffsets:
+        return ZooKeeperOffsets(self.session, Layout(self.root))
+
+    def path(self, place: TopicPartition) -> str:
+        return f"{self.root}/consumers/g/offsets/t/{place.partition}"
+
+    def data(self, place: TopicPartition) -> bytes:
+        (node,) = self.session.look([Look(self.path(place))])
+        assert node is not None
+        return node.data
+
+
 @pytest.fixture
-def session(zookeeper: ZooKeeper) -> Iterator[Session]:
-    s = Session(zookeeper.servers, 5)
-    s.await_connected(PATIENCE)
-    yield s
-    s.close()
+def group(zookeeper: ZooKeeper) -> Iterator[Group]:
+    g = Group(zookeeper, Session(zookeeper.servers, 5))
+    yield g
+    g.session.close()
 
 
-def store(session: Session) -> ZooKeeperOffsets:
-    return ZooKeeperOffsets(session, Layout())
-
-
-def path(place: TopicPartition) -> str:
-    return f"/meta/consumers/g/offsets/t/{place.partition}"
-
-
-def data(session: Session, place: TopicPartition) -> bytes:
-    (node,) = session.look([Look(path(place))])
-    assert node is not None
-    return node.data
-
-
-def test_as_the_original_writes_them(session: Session) -> None:
-    one = store(session)
+def test_as_the_original_writes_them(group: Group) -> None:
+    one = group.store()
     assert one.load("g", ONE) is None
     one.save("g", {ONE: Offset(44, -5468921164271190016)})
-    assert data(session, ONE) == b"-5468921164271190016-44"
+    assert group.data(ONE) == b"-5468921164271190016-44"
     assert one.load("g", ONE) == Offset(44, -5468921164271190016)
-    session.create([(path(TWO), b"4711")], ephemeral=False)  # of an old client
+    group.session.create([(group.path(TWO), b"4711")], ephemeral=False)  # of an old client
     assert one.load("g", TWO) == Offset(4711)
 
 
-def test_what_a_parent_holds_is_no_offset(session: Session) -> None:
-    session.create([(path(ONE), b""), (path(TWO), b"x")], ephemeral=False)
-    one = store(session)
+def test_what_a_parent_holds_is_no_offset(group: Group) -> None:
+    group.session.create([(group.path(ONE), b""), (group.path(TWO), b"x")], ephemeral=False)
+    one = group.store()
     assert one.load("g", ONE) is None
     one.save("g", {ONE: Offset(1)})
-    with pytest.raises(MetaQError, match=f"{path(TWO)}: b'x' is no offset"):
+    with pytest.raises(MetaQError, match=f"{group.path(TWO)}: b'x' is no offset"):
         one.load("g", TWO)
 
 
-def test_another_version_stays_and_the_rest_is_saved(session: Session) -> None:
-    one, other = store(session), store(session)
+def test_another_version_stays_and_the_rest_is_saved(group: Group) -> None:
+    one, other = group.store(), group.store()
     for place in PLACES:
         assert one.load("g", place) is None
     one.save("g", {place: Offset(1) for place in PLACES})
@@ -71,25 +76,25 @@ def test_another_version_stays_and_the_rest_is_saved(session: Session) -> None:
     with pytest.raises(OffsetsMovedError) as moved:
         one.save("g", {place: Offset(3) for place in PLACES})
     assert moved.value.places == (TWO,)
-    assert [data(session, place) for place in PLACES] == [b"-1-99" if place == TWO else b"-1-3" for place in PLACES]
+    assert [group.data(place) for place in PLACES] == [b"-1-99" if place == TWO else b"-1-3" for place in PLACES]
     assert one.load("g", TWO) == Offset(99)  # now it knows
     one.save("g", {TWO: Offset(100)})
-    assert data(session, TWO) == b"-1-100"
+    assert group.data(TWO) == b"-1-100"
 
 
-def test_one_that_came_or_went_meanwhile_has_moved(session: Session) -> None:
-    one, other = store(session), store(session)
+def test_one_that_came_or_went_meanwhile_has_moved(group: Group) -> None:
+    one, other = group.store(), group.store()
     assert one.load("g", ONE) is None
     other.save("g", {ONE: Offset(7)})
     with pytest.raises(OffsetsMovedError):
         one.save("g", {ONE: Offset(1)})
     assert one.load("g", ONE) == Offset(7)
-    session.delete([(path(ONE), -1)])
+    group.session.delete([(group.path(ONE), -1)])
     with pytest.raises(OffsetsMovedError):
         one.save("g", {ONE: Offset(8)})
     assert one.load("g", ONE) is None
     one.save("g", {ONE: Offset(8)})
-    assert data(session, ONE) == b"-1-8"
+    assert group.data(ONE) == b"-1-8"
 
 
 class Deaf(Session):
@@ -122,17 +127,15 @@ class Deaf(Session):
 @pytest.mark.parametrize("disturbed", [True, False])
 def test_a_change_without_an_answer_is_looked_at(zookeeper: ZooKeeper, happens: bool, exists: bool, disturbed: bool) -> None:
     session = Deaf(zookeeper.servers, 5)
-    session.await_connected(PATIENCE)
-    other = Session(zookeeper.servers, 5)
-    other.await_connected(PATIENCE)
+    group, other = Group(zookeeper, session), Group(zookeeper, Session(zookeeper.servers, 5))
 
     def disturb() -> None:
         if disturbed:
-            second = store(other)
+            second = other.store()
             second.load("g", ONE)
             second.save("g", {ONE: Offset(77)})
 
-    one = store(session)
+    one = group.store()
     assert one.load("g", ONE) is None
     if exists:
         one.save("g", {ONE: Offset(1)})
@@ -142,16 +145,16 @@ def test_a_change_without_an_answer_is_looked_at(zookeeper: ZooKeeper, happens: 
     if disturbed:
         with pytest.raises(OffsetsMovedError):
             one.save("g", {ONE: Offset(3)})
-        assert data(other, ONE) == b"-1-77"
+        assert other.data(ONE) == b"-1-77"
     else:
         one.save("g", {ONE: Offset(3)})
-        assert data(other, ONE) == b"-1-3"
+        assert other.data(ONE) == b"-1-3"
     session.close()
-    other.close()
+    other.session.close()
 
 
-def test_without_zookeeper_it_fails_in_time(zookeeper: ZooKeeper, session: Session) -> None:
-    one = store(session)
+def test_without_zookeeper_it_fails_in_time(zookeeper: ZooKeeper, group: Group) -> None:
+    one = group.store()
     assert one.load("g", ONE) is None
     zookeeper.kill()
     with pytest.raises(ZooKeeperError):
@@ -159,8 +162,8 @@ def test_without_zookeeper_it_fails_in_time(zookeeper: ZooKeeper, session: Sessi
     with pytest.raises(ZooKeeperError):
         one.save("g", {ONE: Offset(1)})
     zookeeper.start()
-    session.await_connected(PATIENCE)
+    group.session.await_connected(PATIENCE)
     one.save("g", {ONE: Offset(2)})
-    session.change([Change(path(ONE), b"-1-5", 0)])
+    group.session.change([Change(group.path(ONE), b"-1-5", 0)])
     with pytest.raises(OffsetsMovedError):
         one.save("g", {ONE: Offset(3)})
