@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -25,25 +24,25 @@ const (
 func pythonStarts(face string) func(t testing.TB, home string) *agent {
 	return func(t testing.TB, home string) *agent {
 		t.Helper()
-		cmd := exec.Command("python3", pythonAgent, face)
-		cmd.Env = append(os.Environ(), "HOME="+home, "PYTHONPATH="+pythonPath(t))
+		sources, err := filepath.Abs(pythonSources)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(interpreter(t), pythonAgent, face)
+		cmd.Env = append(os.Environ(), "HOME="+home, "PYTHONPATH="+sources, "PYTHONDONTWRITEBYTECODE=1")
 		return startAgent(t, home, cmd)
 	}
 }
 
-// pythonPath fetches what the client needs, unless an earlier run has, as classPath does.
-func pythonPath(t testing.TB) string {
+// interpreter is the Python of a virtual environment with what the client needs, which is made unless an earlier run has, as classPath does.
+func interpreter(t testing.TB) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	libraries := made(t, filepath.Join(cache, "metaq-interop", "python-"+hash(t, pythonNeeds)), func(dir string) *exec.Cmd {
-		return exec.Command("python3", "-m", "pip", "install", "--quiet", "--target", dir, "--requirement", pythonNeeds)
+	environment := made(t, filepath.Join(cache, "metaq-interop", "python-"+hash(t, pythonNeeds)), func(dir string) *exec.Cmd {
+		return exec.Command("sh", "-c", `python3 -m venv "$0" && "$0/bin/python" -m pip install --quiet --requirement "$1"`, dir, pythonNeeds)
 	})
-	sources, err := filepath.Abs(pythonSources)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Join([]string{sources, libraries}, string(filepath.ListSeparator))
+	return filepath.Join(environment, "bin", "python")
 }
