@@ -485,9 +485,10 @@ def test_arguments_that_cannot_work(face: Any, arguments: dict[str, Any]) -> Non
 
 
 def test_retry_settings() -> None:
-    for bad in ({"attempts": 0}, {"first": -1}, {"first": 3, "longest": 2}):
+    bad: list[dict[str, Any]] = [{"attempts": 0}, {"first": -1}, {"first": 3, "longest": 2}]
+    for arguments in bad:
         with pytest.raises(metaq.UsageError):
-            Retry(**bad)  # type: ignore[arg-type]
+            Retry(**arguments)
     assert [Retry(first=0.1, longest=0.5).pause(n) for n in (1, 2, 3, 4, 1000)] == [0.1, 0.2, 0.4, 0.5, 0.5]
 
 

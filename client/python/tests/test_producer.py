@@ -123,7 +123,12 @@ def test_a_broker_that_is_killed_loses_nothing(face: Any, start_broker: Callable
     total = 20_000
     with face.producer(broker.address) as producer:
         producer.send(topic, b"first")
-        killed = threading.Timer(0, lambda: (broker.kill(), broker.start()))
+
+        def restart() -> None:
+            broker.kill()
+            broker.start()
+
+        killed = threading.Thread(target=restart)
         deliveries = []
         for n in range(total):
             deliveries.append(producer.send_async(topic, b"%05d" % n))
