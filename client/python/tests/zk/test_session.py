@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from metaq.errors import ClosedError
+from metaq.zk import session
 from metaq.zk.lookout import Lookout
 from metaq.zk.session import Change, Look, Session, State, ZooKeeperError
 
@@ -119,6 +121,21 @@ def test_nodes(zookeeper: ZooKeeper) -> None:
     assert a.data == b"5"
     assert b is None
     s.close()
+
+
+def test_a_node_that_comes_while_it_is_looked_for_is_seen(zookeeper: ZooKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    s, other = connected(zookeeper), connected(zookeeper)
+    path, changed, ask = f"{zookeeper.root}/a", threading.Event(), session._ask_existence
+
+    def late(question: Look, client: object) -> Any:
+        other.create([(path, b"")], ephemeral=False)
+        return ask(question, client)
+
+    monkeypatch.setattr(session, "_ask_existence", late)
+    assert s.look([Look(path, changed=changed.set)]) == [None]
+    assert changed.wait(PATIENCE)
+    s.close()
+    other.close()
 
 
 def test_a_lookout_misses_nothing(zookeeper: ZooKeeper) -> None:
