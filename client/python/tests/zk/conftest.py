@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import signal
@@ -14,15 +15,20 @@ from typing import Callable
 
 import pytest
 
+from metaq.zk.session import ZooKeeperError
+
 JAR = Path("/usr/share/java/zookeeper.jar")
 TICK = 0.25  # a session gets 2 to 20 of them, in seconds: enough for a busy machine
 PATIENCE = 60.0
 
 
 def eventually(right: Callable[[], object], what: str) -> None:
-    """Waits until something that has to be asked for is right."""
+    """Waits until something that has to be asked for is right. That ZooKeeper does not answer just now is not."""
     until = time.monotonic() + PATIENCE
-    while not right():
+    while True:
+        with contextlib.suppress(ZooKeeperError):
+            if right():
+                return
         assert time.monotonic() < until, f"not within {PATIENCE:g} s: {what}"
         time.sleep(0.01)
 

@@ -12,9 +12,14 @@ Only `session` imports kazoo, which `pip install metaq[zk]` brings.
 
 from __future__ import annotations
 
+import logging
+
 from metaq.cluster import Cluster
 from metaq.errors import UsageError
 from metaq.zk.address import parse_cluster_address
+
+# A program that has not set up logging is not told of every broken connection; what matters is an error of what it calls.
+logging.getLogger("metaq.zk").addHandler(logging.NullHandler())
 
 
 def open_cluster(address: str) -> Cluster:
