@@ -82,16 +82,16 @@ func (s *share) Release(claims []zkcoord.Claim) {
 			lost = append(lost, claim.TopicPartition)
 		}
 	}
-	s.c.drop(lost)
-	s.restore(lost)
+	s.restore(s.c.drop(lost))
 	if err := s.c.release(ctx, mine); err != nil {
 		s.c.options.log.Warn("partitions are given up, and not all is done or committed", "group", s.c.group, "error", err)
 	}
 }
 
 // restore sees to it that a ZooKeeper that comes back without anything does not make the group begin again: the consumer that read a partition when the
-// session was lost keeps how far it came there, if there is no offset at all.
-func (s *share) restore(lost []zkcoord.TopicPartition) {
+// session was lost keeps how far it came there, if there is no offset at all. A place to begin that was never stored is left out: it would undo what the next
+// owner of the partition is about to store.
+func (s *share) restore(lost []*reader) {
 	if len(lost) == 0 || s.c.options.offsets != nil {
 		return
 	}
@@ -101,9 +101,9 @@ func (s *share) restore(lost []zkcoord.TopicPartition) {
 		return
 	}
 	been := map[OffsetKey]zkcoord.Offset{}
-	for _, p := range lost {
-		if offset, known := s.c.been[p]; known {
-			been[OffsetKey{s.c.group, p.Topic, p.Partition}] = offset
+	for _, r := range lost {
+		if r.known && (r.stored || r.changed) {
+			been[r.key()] = r.position
 		}
 	}
 	s.c.done.Go(func() {
