@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Callable, Optional
+from typing import Callable, Optional, TypeVar
 
 import pytest
 
@@ -15,9 +15,11 @@ from metaq.model import Partition, TopicPartition
 from metaq.zk.address import ClusterAddress
 from metaq.zk.assign import assign_by_hash
 from metaq.zk.coordinator import Coordinator
-from metaq.zk.session import Change, Look, Session
+from metaq.zk.session import Look, Node, Session
 
 from .conftest import PATIENCE, ZooKeeper, eventually
+
+T = TypeVar("T")
 
 
 class Tree:
@@ -31,8 +33,30 @@ class Tree:
     def broker(self, id: int, topic: str, partitions: int, slave: Optional[int] = None) -> None:
         node, name = ("master", f"{id}-m") if slave is None else (f"slave{slave}", f"{id}-s{slave}")
         says = b'{"broker":"%s","numParts":%d}' % (name.encode(), partitions)
-        self.session.create([(f"{self.root}/brokers/ids/{id}/{node}", b"meta://10.0.0.%d:8123" % (id + 1))], ephemeral=True)
-        self.session.create([(f"{self.root}/brokers/topics-{use}/{topic}/{name}", says) for use in ("pub", "sub")], ephemeral=True)
+        self.make(f"/brokers/ids/{id}/{node}", b"meta://10.0.0.%d:8123" % (id + 1))
+        for use in ("pub", "sub"):
+            self.make(f"/brokers/topics-{use}/{topic}/{name}", says)
+
+    def make(self, path: str, data: bytes) -> None:
+        """Makes an ephemeral node."""
+        self._patiently(lambda: self.session.create([(self.root + path, data)], ephemeral=True))
+
+    def remove(self, path: str) -> None:
+        self._patiently(lambda: self.session.delete([(self.root + path, -1)]))
+
+    def node(self, path: str, *, children: bool = False) -> Optional[Node]:
+        return self._patiently(lambda: self.session.look([Look(self.root + path, children)]))[0]
+
+    def _patiently(self, do: Callable[[], T]) -> T:
+        """Does something, however busy ZooKeeper is."""
+        done: list[T] = []
+
+        def once() -> bool:
+            done.append(do())
+            return True
+
+        eventually(once, "ZooKeeper answers")
+        return done[0]
 
     def owners(self, topic: str = "t") -> dict[str, str]:
         (listed,) = self.session.look([Look(f"{self.root}/consumers/g/owners/{topic}", children=True)])
@@ -98,11 +122,11 @@ def test_members_share_and_leave(zookeeper: ZooKeeper, tree: Tree) -> None:
     a.close()
     tree.shared(dict.fromkeys(["0-0", "0-1", "1-0", "1-1", "2-0"], "g_b"))
     assert not a.claims
-    (members,) = tree.session.look([Look(f"{tree.root}/consumers/g/ids", children=True)])
+    members = tree.node("/consumers/g/ids", children=True)
     assert members is not None
     assert members.children == {"g_b"}
     b.close()
-    assert tree.owners() == {}
+    tree.shared({})
 
 
 def test_a_partition_is_released_before_another_has_it(zookeeper: ZooKeeper, tree: Tree) -> None:
@@ -119,7 +143,7 @@ def test_a_partition_is_released_before_another_has_it(zookeeper: ZooKeeper, tre
     b = Consumer(zookeeper, "b")
     assert asked.wait(PATIENCE)
     time.sleep(0.3)  # time enough for b to take it, were that not prevented
-    assert tree.owners() == {"0-0": "g_a", "0-1": "g_a"}
+    tree.shared({"0-0": "g_a", "0-1": "g_a"})
     assert not b.claims
     done.set()
     tree.shared({"0-0": "g_a", "0-1": "g_b"})
@@ -134,7 +158,7 @@ def test_only_those_who_want_a_topic_share_it(zookeeper: ZooKeeper, tree: Tree) 
     a, b = Consumer(zookeeper, "a", ["t", "u", "not-there"]), Consumer(zookeeper, "b", ["u"])
     tree.shared({"0-0": "g_a", "0-1": "g_a"})
     eventually(lambda: tree.owners("u") == {"0-0": "g_a", "0-1": "g_b"}, "u is shared")
-    (node,) = tree.session.look([Look(f"{tree.root}/consumers/g/ids/g_a")])
+    node = tree.node("/consumers/g/ids/g_a")
     assert node is not None
     assert node.data == b"not-there,t,u"
     tree.broker(1, "not-there", 1)  # comes later
@@ -202,21 +226,21 @@ def test_an_empty_zookeeper_is_a_new_beginning(zookeeper: ZooKeeper, tree: Tree)
 
 def test_a_name_that_another_has_is_waited_for(zookeeper: ZooKeeper, tree: Tree) -> None:
     tree.broker(0, "t", 1)
-    tree.session.create([(f"{tree.root}/consumers/g/ids/g_a", b"other")], ephemeral=True)
+    tree.make("/consumers/g/ids/g_a", b"other")
     a = Consumer(zookeeper, "a")
     time.sleep(0.3)
     assert not a.claims
-    tree.session.delete([(f"{tree.root}/consumers/g/ids/g_a", -1)])
+    tree.remove("/consumers/g/ids/g_a")
     a.has("0-0")
     a.close()
 
 
 def test_an_owner_that_stays_is_waited_for(zookeeper: ZooKeeper, tree: Tree) -> None:
     tree.broker(0, "t", 2)
-    tree.session.create([(f"{tree.root}/consumers/g/owners/t/0-0", b"g_java")], ephemeral=True)
+    tree.make("/consumers/g/owners/t/0-0", b"g_java")
     a = Consumer(zookeeper, "a")
     a.has("0-1")
-    tree.session.delete([(f"{tree.root}/consumers/g/owners/t/0-0", -1)])
+    tree.remove("/consumers/g/owners/t/0-0")
     a.has("0-0", "0-1")
     assert a.told == ["+0-1", "+0-0"]
     a.close()
@@ -268,15 +292,14 @@ def test_who_has_a_topic_is_told_as_it_changes(zookeeper: ZooKeeper, tree: Tree)
     eventually(lambda: told[-1] == [zero, one], "two have it")
     tree.broker(1, "t", 4, slave=0)
     eventually(lambda: subscribed[-1] == [zero, one, one._replace(slave=0)], "consumers may read from the slave")
-    (node,) = tree.session.look([Look(f"{tree.root}/brokers/ids/0/master")])
-    assert node is not None
-    assert tree.session.change([Change(f"{tree.root}/brokers/ids/0/master", b"meta://[::1]:9", node.version)])
+    tree.remove("/brokers/ids/0/master")
+    tree.make("/brokers/ids/0/master", b"meta://[::1]:9")
     eventually(lambda: told[-1] == [zero._replace(address="[::1]:9"), one], "it has moved")
-    tree.session.delete([(f"{tree.root}/brokers/topics-pub/t/1-m", -1)])
+    tree.remove("/brokers/topics-pub/t/1-m")
     eventually(lambda: told[-1] == [zero._replace(address="[::1]:9")], "one takes no puts any more")
     following.close()
     n = len(told)
-    tree.session.delete([(f"{tree.root}/brokers/ids/0/master", -1)])
+    tree.remove("/brokers/ids/0/master")
     eventually(lambda: subscribed[-1] == [one, one._replace(slave=0)], "it has gone")
     assert len(told) == n, "who has closed is not told"
     cluster.close()
