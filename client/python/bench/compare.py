@@ -90,7 +90,7 @@ def page(given: argparse.Namespace, results: dict[tuple[str, str], list[tuple[fl
         "",
         f"Messages of 1 KiB in one partition, {given.count:,} at a time, from one process. `make bench-python` sets up the other brokers (test/peers), does the",
         f"work in {given.rounds} rounds, broker after broker, and writes this page: medians [smallest-largest]. All brokers acknowledge once a message is",
-        f"written. CPU is that of the client's process. Python {platform.python_version()}, {os.cpu_count()} processors, kafka-python {version('kafka-python')},",
+        f"written. CPU is that of the client's process. Python {platform.python_version()}, {os.cpu_count()} processors, kafka-python {version('kafka-python')} with crc32c,",
         f"nats-py {version('nats-py')} with JetStream (puts: `publish_async`, 4,096 under way; gets: an ordered consumer). Load of the machine before",
         f"{load[0]:.1f}, after {load[1]:.1f}: what other programs ran is in the figures.",
         "",
