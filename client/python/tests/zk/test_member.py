@@ -235,6 +235,17 @@ def test_a_name_that_another_has_is_waited_for(zookeeper: ZooKeeper, tree: Tree)
     a.close()
 
 
+def test_what_an_earlier_session_has_left_is_taken_over(zookeeper: ZooKeeper, tree: Tree) -> None:
+    tree.broker(0, "t", 1)
+    tree.make("/consumers/g/ids/g_a", b"t")
+    a = Consumer(zookeeper, "a")
+    time.sleep(0.3)
+    assert not a.claims
+    a.member._sessions.append(tree.session.id)  # as if it had been the member's own, which it has lost by its own clock
+    a.has("0-0")
+    a.close()
+
+
 def test_an_owner_that_stays_is_waited_for(zookeeper: ZooKeeper, tree: Tree) -> None:
     tree.broker(0, "t", 2)
     tree.make("/consumers/g/owners/t/0-0", b"g_java")
