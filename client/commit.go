@@ -65,6 +65,7 @@ func (c *Consumer) commit(ctx context.Context, readers []*reader) error {
 	defer c.mu.Unlock()
 	for _, r := range readers {
 		saved, was := todo[r.key()]
+		r.stored = r.stored || was
 		switch {
 		case !was:
 		case moved != nil && slices.Contains(moved.Partitions, r.claim.place):
@@ -94,6 +95,7 @@ func (c *Consumer) load(r *reader) (zkcoord.Offset, bool, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	r.stored = ok
 	if !ok {
 		kept, ok = c.been[r.claim.place]
 		r.changed = ok

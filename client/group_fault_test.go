@@ -178,6 +178,46 @@ func TestGroup_AStoppedProcessHandsOverNothingMore(t *testing.T) {
 	stopped.kill(t)
 }
 
+// A consumer's process is stopped while a partition has no offset yet, because nothing came. Its next owner has handed over what came since, and is not sent back to the
+// beginning when the first one joins again.
+func TestGroup_AStoppedProcessPutsNoPlaceToBeginBack(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	p := producer(t, c.addr)
+	send := func(number int32, body string) {
+		t.Helper()
+		if _, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, number), Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopped := consumeElsewhere(t, c, "a", 0, nil)
+	eventually(t, "it has both partitions", func() bool { o := c.owners(t, "g"); return o["0-0"] == "a" && o["0-1"] == "a" })
+	send(0, "first")
+	eventually(t, "it has committed", func() bool { o, _ := c.offset(t, "g", "0-0"); return o.Offset > 0 })
+	if err := stopped.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	b := run(t, member(t, c, "g", "b", client.WithCommitEvery(0)), nil)
+	eventually(t, "the other one has both", func() bool { o := c.owners(t, "g"); return o["0-0"] == "b" && o["0-1"] == "b" })
+	for i := range 5 {
+		send(1, fmt.Sprint(i))
+	}
+	eventually(t, "and what came", func() bool { return b.count() == 5 })
+	if err := stopped.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "they share", func() bool { o := c.owners(t, "g"); return o["0-0"] == "a" && o["0-1"] == "b" })
+	if err := b.Commit(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	send(1, "last")
+	eventually(t, "it goes on", func() bool { return string(b.last().Body) == "last" })
+	if n := b.count(); n != 6 {
+		t.Errorf("it was given %d messages for 6", n)
+	}
+	stopped.kill(t)
+}
+
 // ZooKeeper is set up empty and one member does not come back, so that a partition is dealt to another than the one that knows how far it came.
 func TestGroup_NoOffsetMovesToAnotherMemberWhenZooKeeperIsEmpty(t *testing.T) {
 	c := startCluster(t)

@@ -34,6 +34,7 @@ type reader struct {
 	known    bool           // position counts
 	position zkcoord.Offset // handed over and done with; where the group goes on
 	changed  bool           // position is to be saved
+	stored   bool           // the store has, or had, an offset of the partition
 
 	// Of the goroutine only.
 	size         int32

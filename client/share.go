@@ -84,8 +84,7 @@ func (s *share) Release(claims []zkcoord.Claim) {
 		}
 	}
 	if len(lost) > 0 {
-		s.c.drop(lost)
-		s.restore(lost)
+		s.restore(s.c.drop(lost))
 		s.tell(nil, lost) // now, and not when ZooKeeper is back
 	}
 	if len(mine) == 0 {
@@ -104,8 +103,9 @@ func (s *share) tell(got, gaveUp []zkcoord.TopicPartition) {
 }
 
 // restore sees to it that a ZooKeeper that comes back without anything does not make the group begin again: the consumer that read a partition when the
-// session was lost keeps how far it came there, if there is no offset at all.
-func (s *share) restore(lost []zkcoord.TopicPartition) {
+// session was lost keeps how far it came there, if there is no offset at all. A place to begin that was never stored is left out: it would undo what the next
+// owner of the partition is about to store.
+func (s *share) restore(lost []*reader) {
 	if len(lost) == 0 || s.c.options.offsets != nil {
 		return
 	}
@@ -115,9 +115,9 @@ func (s *share) restore(lost []zkcoord.TopicPartition) {
 		return
 	}
 	been := map[OffsetKey]zkcoord.Offset{}
-	for _, p := range lost {
-		if offset, known := s.c.been[p]; known {
-			been[OffsetKey{s.c.group, p.Topic, p.Partition}] = offset
+	for _, r := range lost {
+		if r.known && (r.stored || r.changed) {
+			been[r.key()] = r.position
 		}
 	}
 	s.c.done.Go(func() {

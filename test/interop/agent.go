@@ -16,14 +16,14 @@ import (
 const (
 	// patience bounds every wait of a test.
 	patience = 60 * time.Second
-	// logShown is how much of what the Java side said a failed test prints, in bytes.
+	// logShown is how much of what the other side said a failed test prints, in bytes.
 	logShown = 8 << 10
 )
 
 // args are what a command of the Agent needs, see java/.../Commands.java.
 type args map[string]any
 
-// message is one as the Java client hands it out.
+// message is one as a client hands it out.
 type message struct {
 	Topic     string
 	ID        int64
@@ -58,7 +58,7 @@ type delivery struct {
 	Message  message
 }
 
-// An agent is a Java process with the client in it.
+// An agent is a process with a client in it, in Java or Python.
 type agent struct {
 	home   string
 	cmd    *exec.Cmd
@@ -76,16 +76,21 @@ type agent struct {
 // opened are the packages that the client reaches into, which a JDK since 17 keeps shut.
 var opened = []string{"java.base/java.lang", "java.base/java.nio", "java.base/sun.nio.ch", "java.base/java.util"}
 
-// startAgent runs an agent. home is what it takes for the user's home, where the client keeps files. It ends with the test.
-func startAgent(t testing.TB, home string) *agent {
+// startJava runs an agent in Java. home is what it takes for the user's home, where the client keeps files. It ends with the test.
+func startJava(t testing.TB, home string) *agent {
 	t.Helper()
 	line := []string{"-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.home=" + home, "-Dmeta.recover.path=" + filepath.Join(home, "recover"),
 		"-Dmeta.localmessage.path=" + filepath.Join(home, "unsent"), "-Dderby.stream.error.file=" + filepath.Join(home, "derby.log")}
 	for _, p := range opened {
 		line = append(line, "--add-opens", p+"=ALL-UNNAMED")
 	}
-	a := &agent{home: home, waiting: map[int]chan reply{}, changed: make(chan struct{}), exited: make(chan struct{})}
-	a.cmd = exec.Command("java", append(line, "-cp", classPath(t), "com.github.metaq.interop.Agent")...)
+	return startAgent(t, home, exec.Command("java", append(line, "-cp", classPath(t), "com.github.metaq.interop.Agent")...))
+}
+
+// startAgent runs the command of an agent.
+func startAgent(t testing.TB, home string, cmd *exec.Cmd) *agent {
+	t.Helper()
+	a := &agent{home: home, cmd: cmd, waiting: map[int]chan reply{}, changed: make(chan struct{}), exited: make(chan struct{})}
 	log, err := os.OpenFile(a.logName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +107,7 @@ func startAgent(t testing.TB, home string) *agent {
 		t.Fatal(err)
 	}
 	if err := a.cmd.Start(); err != nil {
-		t.Fatalf("start the Java client: %v (scripts/test-setup.sh installs java)", err)
+		t.Fatalf("start %s: %v (scripts/test-setup.sh installs it)", a.cmd.Path, err)
 	}
 	go a.read(out)
 	t.Cleanup(func() { a.kill() })
@@ -112,7 +117,7 @@ func startAgent(t testing.TB, home string) *agent {
 
 func (a *agent) logName() string { return filepath.Join(a.home, "log") }
 
-// tellIfFailed prints what the Java side said, should the test fail.
+// tellIfFailed prints what the other side said, should the test fail.
 func (a *agent) tellIfFailed(t testing.TB) {
 	t.Cleanup(func() {
 		if !t.Failed() {
@@ -124,7 +129,7 @@ func (a *agent) tellIfFailed(t testing.TB) {
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		t.Logf("end of what the Java client said:\n%s\nlines that nobody understands: %q", text, a.strange)
+		t.Logf("end of what the client said:\n%s\nlines that nobody understands: %q", text, a.strange)
 	})
 }
 
@@ -193,9 +198,9 @@ func (a *agent) try(t testing.TB, verb string, with args) reply {
 	case r := <-answer:
 		return r
 	case <-a.exited:
-		t.Fatalf("%s: the Java process has ended", verb)
+		t.Fatalf("%s: the client's process has ended", verb)
 	case <-time.After(patience):
-		t.Fatalf("%s %v: no answer of the Java client within %s", verb, with, patience)
+		t.Fatalf("%s %v: no answer of the client within %s", verb, with, patience)
 	}
 	panic("not reached")
 }
@@ -205,7 +210,7 @@ func (a *agent) do(t testing.TB, verb string, with args) reply {
 	t.Helper()
 	r := a.try(t, verb, with)
 	if r.Error != "" {
-		t.Fatalf("%s %.300v: the Java client says %s", verb, with, r.Error)
+		t.Fatalf("%s %.300s: the client says %s", verb, fmt.Sprint(with), r.Error)
 	}
 	return r
 }

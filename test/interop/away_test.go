@@ -52,7 +52,7 @@ const keptLocally = "send to local"
 
 // An ordered producer keeps what is for a broker that is away, and sends it in order when that is back.
 func orderedAway(t *testing.T, s *stage, topic string) {
-	own := startAgent(t, t.TempDir())
+	own := startJava(t, t.TempDir())
 	with := orderedPartitions(topic)
 	with["recoverEvery"] = 500
 	c := s.open(t, own, "ordered", "keeping", with)

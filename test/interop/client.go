@@ -12,11 +12,12 @@ const headerSize, attributeLength = 20, 4
 // A stage is what scenarios play on.
 type stage struct {
 	*cluster
-	agent  *agent // Java clients share two processes, on two machines as far as they know, unless a scenario kills them
+	agent  *agent // clients share two processes, on two machines as far as they know, unless a scenario kills them
 	second *agent
+	start  func(t testing.TB, home string) *agent // one more
 }
 
-// A client is a session factory of the Java client in an agent. Its parts are closed with the test, in the order in which users have to.
+// A client is a session factory of the client in an agent. Its parts are closed with the test, in the order in which users have to.
 type client struct {
 	*agent
 	name string
@@ -86,7 +87,7 @@ func (p *producer) send(t *testing.T, data []byte, attribute string) reply {
 	t.Helper()
 	r := p.trySend(t, data, attribute, nil)
 	if r.Error != "" || !r.Success {
-		t.Fatalf("send %.40q: the Java client says %q %q", data, r.Error, r.Text)
+		t.Fatalf("send %.40q: the client says %q %q", data, r.Error, r.Text)
 	}
 	return r
 }

@@ -18,7 +18,7 @@ func resume(t *testing.T, s *stage, topic string) {
 	p := s.open(t, s.agent, "plain", "resume", nil).producer(t, topic)
 	committed := func() bool { return maps.Equal(s.offsets(t, "resumers", topic), p.ends) }
 
-	first := startAgent(t, t.TempDir())
+	first := s.start(t, t.TempDir())
 	c := s.open(t, first, "plain", "first", nil)
 	c.consume(t, "resumer", "resumers", topic, nil)
 	one := p.sendMany(t, "one", 20)
@@ -32,7 +32,7 @@ func resume(t *testing.T, s *stage, topic string) {
 	}
 
 	two := p.sendMany(t, "two", 20)
-	second := startAgent(t, t.TempDir())
+	second := s.start(t, t.TempDir())
 	s.open(t, second, "plain", "second", nil).consume(t, "resumer", "resumers", topic, nil)
 	checkExactly(t, second.await(t, "resumer", "the second messages are received", func(list []delivery) bool { return holds(list, two) }), two)
 	eventually(t, "the offsets are committed", committed)
@@ -89,7 +89,7 @@ func assigned(group string, consumers []string, strategy func([]zkcoord.Partitio
 // Consumers of a group share the partitions as our own would, while one joins, one is killed and one leaves, and no message is left out.
 func group(t *testing.T, s *stage, topic string) {
 	const name = "sharers"
-	killed := startAgent(t, t.TempDir())
+	killed := s.start(t, t.TempDir())
 	one, two, three := s.open(t, s.agent, "plain", "sharing one", nil), s.open(t, killed, "plain", "sharing two", nil), s.open(t, s.second, "plain", "sharing three", nil)
 	p := s.open(t, s.agent, "plain", "sharing", nil).producer(t, topic)
 	shared := func(consumers ...string) {
@@ -203,7 +203,7 @@ func recoverFailed(t *testing.T, s *stage, topic string) {
 	const poison = "poison"
 	p := s.open(t, s.agent, "plain", "recovering", nil).producer(t, topic)
 	home := t.TempDir()
-	failing := startAgent(t, home)
+	failing := s.start(t, home)
 	c := s.open(t, failing, "plain", "before the restart", args{"recoverEvery": 300})
 	c.consume(t, "failing", "failers", topic, args{"retries": 2, "failOn": poison})
 	p.sendMany(t, "before", 8)
@@ -221,7 +221,7 @@ func recoverFailed(t *testing.T, s *stage, topic string) {
 	failing.do(t, "close", args{"name": c.name})
 	failing.kill()
 
-	mended := startAgent(t, home)
+	mended := s.start(t, home)
 	s.open(t, mended, "plain", "after the restart", args{"recoverEvery": 300}).consume(t, "mended", "failers", topic, nil)
 	list := mended.await(t, "mended", "the message comes once more", func(list []delivery) bool { return len(list) > 0 })
 	checkExactly(t, list, slices.DeleteFunc(slices.Clone(p.sent), func(m message) bool { return m.text() != poison }))

@@ -56,7 +56,7 @@ func TestJavaClient(t *testing.T) {
 	for _, sc := range append(sideBySide[:len(sideBySide):len(sideBySide)], oneByOne...) {
 		topics = append(topics, sc.name)
 	}
-	s := &stage{cluster: startCluster(t, topics), agent: startAgent(t, t.TempDir()), second: startAgent(t, t.TempDir())}
+	s := &stage{cluster: startCluster(t, topics), agent: startJava(t, t.TempDir()), second: startJava(t, t.TempDir()), start: startJava}
 	s.agent.do(t, "host", args{"address": "10.0.0.1"})
 	s.second.do(t, "host", args{"address": "10.0.0.2"})
 	t.Run("side by side", func(t *testing.T) {

@@ -58,10 +58,10 @@ func (g *goConsumer) end(t *testing.T) {
 	g.over <- nil // for the next end
 }
 
-// Two consumers in Java and one in Go are a group: they share the partitions as each computes it, and go on where the others were.
+// Two consumers of the client and one in Go are a group: they share the partitions as each computes it, and go on where the others were.
 func mixed(t *testing.T, s *stage, topic string) {
-	const name = "mixers"
-	killed := startAgent(t, t.TempDir())
+	name := "mixers-" + topic
+	killed := s.start(t, t.TempDir())
 	one, two := s.open(t, s.agent, "plain", "mixing one", nil), s.open(t, killed, "plain", "mixing two", nil)
 	p := s.open(t, s.second, "plain", "mixing", nil).producer(t, topic)
 	shared := func(consumers ...string) {
@@ -69,13 +69,13 @@ func mixed(t *testing.T, s *stage, topic string) {
 		want := assigned(name, consumers, zkcoord.AssignRanges)
 		eventually(t, fmt.Sprintf("owners are %v", want), func() bool { return maps.Equal(s.owners(t, name, topic), want) })
 	}
-	one.consume(t, "java-a", name, topic, nil)
-	shared("java-a")
+	one.consume(t, "member-a", name, topic, nil)
+	shared("member-a")
 	ours := s.consumeInGo(t, "go", name, topic)
-	shared("go", "java-a")
+	shared("go", "member-a")
 	all := func() []delivery {
-		a, _ := one.given("java-a")
-		b, _ := two.given("java-b")
+		a, _ := one.given("member-a")
+		b, _ := two.given("member-b")
 		return slices.Concat(a, b, ours.given())
 	}
 	received := func(sent []message) {
@@ -85,9 +85,9 @@ func mixed(t *testing.T, s *stage, topic string) {
 	received(p.sendMany(t, "one of each", 40))
 	checkExactly(t, all(), p.sent)
 
-	two.consume(t, "java-b", name, topic, nil)
+	two.consume(t, "member-b", name, topic, nil)
 	p.sendMany(t, "one joins", 40)
-	shared("go", "java-a", "java-b")
+	shared("go", "member-a", "member-b")
 	received(p.sendMany(t, "three members", 40))
 	last := map[string]int64{}
 	for _, d := range ours.given() {
@@ -99,10 +99,10 @@ func mixed(t *testing.T, s *stage, topic string) {
 	}
 
 	killed.kill()
-	shared("go", "java-a")
+	shared("go", "member-a")
 	received(p.sendMany(t, "one is killed", 40))
 
-	one.do(t, "close", args{"name": "java-a"})
+	one.do(t, "close", args{"name": "member-a"})
 	shared("go")
 	p.sendMany(t, "only Go is left", 40)
 	received(p.sent)
@@ -111,8 +111,8 @@ func mixed(t *testing.T, s *stage, topic string) {
 	if offsets := s.offsets(t, name, topic); !maps.Equal(offsets, p.ends) {
 		t.Errorf("offsets %v, want %v", offsets, p.ends)
 	}
-	one.consume(t, "java-c", name, topic, nil)
-	shared("java-c")
-	again := p.sendMany(t, "Java again", 8)
-	checkExactly(t, one.await(t, "java-c", "it goes on where Go was", func(list []delivery) bool { return holds(list, again) }), again)
+	one.consume(t, "member-c", name, topic, nil)
+	shared("member-c")
+	again := p.sendMany(t, "without Go", 8)
+	checkExactly(t, one.await(t, "member-c", "it goes on where Go was", func(list []delivery) bool { return holds(list, again) }), again)
 }

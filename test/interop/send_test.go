@@ -65,7 +65,7 @@ func callbacks(t *testing.T, s *stage, topic string) {
 	var sent []message
 	for i, r := range replies {
 		if r.Error != "" || !r.Success {
-			t.Fatalf("message %d: the Java client says %q %q", i, r.Error, r.Text)
+			t.Fatalf("message %d: the client says %q %q", i, r.Error, r.Text)
 		}
 		sent = append(sent, message{Topic: topic, ID: r.ID, Partition: r.Partition, Data: fmt.Appendf(nil, "message %d", i)})
 	}

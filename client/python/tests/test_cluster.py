@@ -294,6 +294,23 @@ def test_nothing_of_a_claim_that_is_not_sure_is_handed_over_or_kept(face: Any, c
         assert cluster.store.kept[claim.place].offset == 21
 
 
+def test_a_place_to_begin_is_not_put_back(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    put(one, topic, 10)
+    cluster.offers = offers(one)
+    with face.consumer(ADDRESS, "g", [topic], commit_every=0) as consumer:
+        consumer.poll(0.05)
+        claims = cluster.give(topic, Partition(0, 1), Partition(0, 0))
+        empty, begun = (claim.place for claim in claims)
+        assert len(list(islice(consumer, 2))) == 2  # of which one is done
+        eventually(lambda: empty in consumer.positions(), "it reads both")
+        for claim in claims:
+            claim.holds = False
+        cluster.take(claims)
+        eventually(lambda: begun in cluster.store.kept, "how far it came is put back")
+        assert empty not in cluster.store.kept, "the next owner may have stored something by now"
+
+
 def test_an_offset_that_somebody_else_has_changed_counts(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
     one = start_broker(numPartitions=2)
     put(one, topic, 10)

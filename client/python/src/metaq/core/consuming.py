@@ -232,7 +232,7 @@ class Consuming:
             self._end(reader)
         self._revoked(lost)
         if lost and self.options.offsets is None and not self._closing:
-            self._go(self._restore({r.place: at for r in lost if (at := r.offset()) is not None}))
+            self._go(self._restore({r.place: at for r in lost if (at := r.restorable()) is not None}))
         assert self._cluster is not None
         await self._release(mine, self._cluster.session_timeout)
 

@@ -47,6 +47,7 @@ class Reader:
         self.turn.set()
         self.position: Union[Message, Offset, None] = None  # done with; where the group goes on
         self._saved: Union[Message, Offset, None] = None
+        self._stored = False  # the store has, or had, an offset of the partition
         self._start = start  # given by seek: what the store says does not count
         self._consuming = consuming
         self._size = consuming.options.fetch_size
@@ -68,9 +69,15 @@ class Reader:
         """The position, if it is to be saved and this consumer still may."""
         return self.position if self.position is not self._saved and (self.valid is None or self.valid()) else None
 
+    def restorable(self) -> Optional[Offset]:
+        """Where the group goes on, if the store should know that. A place to begin that was never stored is none: it would undo what the next owner of the
+        partition is about to store."""
+        return self.offset() if self._stored or self.position is not self._saved else None
+
     def saved(self, position: Union[Message, Offset, None]) -> None:
         """A position is kept."""
         self._saved = position
+        self._stored = True
 
     def release(self) -> None:
         """Ends it: nothing of it is handed over any more."""
