@@ -114,7 +114,7 @@ func (a *Agent) attribute(in *Input, path string) string {
 func (a *Agent) HTTPAddr() string { return a.http.addr() }
 
 // saveEvery is how often a checkpoint is written at most.
-const saveEvery = time.Second
+const saveEvery = 200 * time.Millisecond
 
 // Run ships until ctx ends, or with Once until nothing is left. What is on its way then is waited for, as long as the Config says; what is not acknowledged after
 // that is sent again by the next agent. It may be called once.

@@ -133,7 +133,7 @@ const leastCopied = markBytes
 // adopt goes on with a file, whose content is not where it was, in the one that was found, if that has it.
 func (f *follower) adopt(c candidate, src source, now time.Time) *file {
 	for i, fl := range f.orphans {
-		if fl.stream.path != c.stream || fl.acked < leastCopied || !isPacked(c.path) && c.size < fl.next {
+		if fl.stream.path != c.stream || !isPacked(c.path) && c.size < fl.next {
 			continue
 		}
 		same, err := f.holds(fl, src)
@@ -141,6 +141,9 @@ func (f *follower) adopt(c candidate, src source, now time.Time) *file {
 			continue // it is read from its beginning then, if it can be read
 		}
 		f.orphans = slices.Delete(f.orphans, i, i+1)
+		if fl.acked < leastCopied {
+			return nil // it may be the copy, and is read from its beginning
+		}
 		f.log.Info("a copy has what a file held", "file", fl.path, "copy", c.path, "from", fl.acked)
 		f.counts.adopted.Add(1)
 		fl.id, fl.path, fl.packed, fl.live, fl.gone, fl.src, fl.proven = c.id, c.path, isPacked(c.path), !c.rotated, false, src, true

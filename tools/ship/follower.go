@@ -137,6 +137,7 @@ func (f *follower) run(ctx, hard context.Context, start <-chan struct{}) {
 // lookAround looks for files, and at files, when it is time.
 func (f *follower) lookAround(now time.Time) {
 	if !now.Before(f.scanAt) {
+		f.poll(now) // a file that was truncated is known for that before copies are looked at
 		f.scan(now)
 		took := time.Since(now)
 		f.scanAt = now.Add(took + min(max(took*restFactor, leastScan), mostScan))

@@ -38,8 +38,8 @@ var (
 	}
 )
 
-// Describe leaves what there is to Collect.
-func (m metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+// Describe says nothing beforehand: what Collect tells is only known when the followers are at work.
+func (m metrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect tells the present values.
 func (m metrics) Collect(ch chan<- prometheus.Metric) {

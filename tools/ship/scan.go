@@ -37,9 +37,10 @@ func (f *follower) scan(now time.Time) {
 			break
 		}
 	}
+	// What is gone is seen to first: what is new may be a copy of it.
 	seen := map[*file]bool{}
 	for _, c := range found {
-		if fl := f.meet(c, now); fl != nil {
+		if fl := f.known[c.id]; fl != nil && (fl.src != nil || f.prove(fl, c)) {
 			seen[fl] = true
 		}
 	}
@@ -49,6 +50,9 @@ func (f *follower) scan(now time.Time) {
 				f.miss(fl, now)
 			}
 		}
+	}
+	for _, c := range found {
+		f.meet(c, now)
 	}
 	for path, s := range f.streams {
 		if len(s.files) == 0 && s.blocks == 0 && !slices.ContainsFunc(f.orphans, func(fl *file) bool { return fl.stream == s }) {
@@ -205,15 +209,12 @@ func isDirectory(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// meet takes what was found, and returns the file that it is; nil if it is none that is followed.
-func (f *follower) meet(c candidate, now time.Time) *file {
+// meet takes what was found.
+func (f *follower) meet(c candidate, now time.Time) {
 	fl := f.known[c.id]
-	if fl != nil && fl.src == nil && !f.prove(fl, c) {
-		fl = nil
-	}
 	if fl == nil {
 		if fl = f.discover(c, now); fl == nil {
-			return nil
+			return
 		}
 	}
 	live := !c.rotated
@@ -230,7 +231,6 @@ func (f *follower) meet(c candidate, now time.Time) *file {
 	if fl.src == nil && (!fl.drained() || fl.live) {
 		f.openFile(fl)
 	}
-	return fl
 }
 
 // miss sees to a file that has no name any more.
