@@ -174,7 +174,7 @@ func (a *Agent) saveNowAndThen(stop <-chan struct{}) {
 		}
 		began := time.Now()
 		a.save() // it tells what is wrong
-		wait = max(saveEvery, time.Since(began)*restFactor)
+		wait = max(saveEvery, 2*time.Since(began))
 	}
 }
 

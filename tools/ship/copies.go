@@ -132,30 +132,38 @@ const leastCopied = markBytes
 
 // adopt goes on with a file, whose content is not where it was, in the one that was found, if that has it.
 func (f *follower) adopt(c candidate, src source, now time.Time) *file {
-	for i, fl := range f.orphans {
-		if fl.stream.path != c.stream || !isPacked(c.path) && c.size < fl.next {
+	fl := f.orphanIn(c, src)
+	if fl == nil {
+		return nil
+	}
+	f.orphans = slices.DeleteFunc(f.orphans, func(o *file) bool { return o == fl })
+	if fl.acked < leastCopied {
+		return nil // what was found is read from its beginning
+	}
+	f.log.Info("a copy has what a file held", "file", fl.path, "copy", c.path, "from", fl.acked)
+	f.counts.adopted.Add(1)
+	fl.id, fl.path, fl.packed, fl.live, fl.gone, fl.src, fl.proven = c.id, c.path, isPacked(c.path), !c.rotated, false, src, true
+	fl.size, fl.modified, fl.changed = c.size, c.modified, now
+	if fl.packed {
+		fl.size, fl.ended = fl.next, false
+	}
+	fl.looked, fl.pending = 0, false
+	f.follow(c.stream, fl)
+	return fl
+}
+
+// orphanIn finds the file whose content is in what was found: the one of which most is known.
+func (f *follower) orphanIn(c candidate, src source) (best *file) {
+	for _, fl := range f.orphans {
+		if fl.stream.path != c.stream || !isPacked(c.path) && c.size < fl.next || best != nil && fl.acked <= best.acked {
 			continue
 		}
-		same, err := f.holds(fl, src)
-		if err != nil || !same {
-			continue // it is read from its beginning then, if it can be read
+		// One that cannot be read is read from its beginning, when it can be.
+		if same, err := f.holds(fl, src); err == nil && same {
+			best = fl
 		}
-		f.orphans = slices.Delete(f.orphans, i, i+1)
-		if fl.acked < leastCopied {
-			return nil // it may be the copy, and is read from its beginning
-		}
-		f.log.Info("a copy has what a file held", "file", fl.path, "copy", c.path, "from", fl.acked)
-		f.counts.adopted.Add(1)
-		fl.id, fl.path, fl.packed, fl.live, fl.gone, fl.src, fl.proven = c.id, c.path, isPacked(c.path), !c.rotated, false, src, true
-		fl.size, fl.modified, fl.changed = c.size, c.modified, now
-		if fl.packed {
-			fl.size, fl.ended = fl.next, false
-		}
-		fl.looked, fl.pending = 0, false
-		f.follow(c.stream, fl)
-		return fl
 	}
-	return nil
+	return best
 }
 
 // isCopy says whether what was found has the same content as a file of the stream that is there, from its beginning, and no more: it was copied to be truncated, or

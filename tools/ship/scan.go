@@ -42,6 +42,7 @@ func (f *follower) scan(now time.Time) {
 	for _, c := range found {
 		if fl := f.known[c.id]; fl != nil && (fl.src != nil || f.prove(fl, c)) {
 			seen[fl] = true
+			fl.live, fl.modified = !c.rotated, c.modified // what is new is put among these
 		}
 	}
 	for _, s := range f.streams {
