@@ -14,6 +14,9 @@ import (
 // errNoFile is of a path that is something else.
 var errNoFile = errors.New("it is not a regular file")
 
+// errRenamed is of a path that became another file's after it was found. The next look finds it where it is.
+var errRenamed = errors.New("it was renamed meanwhile")
+
 // openCandidate opens what was found, if it is still there.
 func (f *follower) openCandidate(c candidate) (source, error) {
 	f.makeRoom()
@@ -29,7 +32,7 @@ func (f *follower) openCandidate(c candidate) (source, error) {
 	}
 	l, err := src.look()
 	if err == nil && l.id != c.id {
-		err = errors.New("it was renamed meanwhile")
+		err = errRenamed
 	}
 	if err != nil {
 		src.Close() // it was only read

@@ -4,6 +4,8 @@ package ship
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -322,8 +324,12 @@ func (f *follower) forget(fl *file) {
 // mostComplaints bounds what is remembered of that.
 const mostComplaints = 10_000
 
-// complain logs something of a path once.
+// complain logs something of a path once. What was renamed or removed between two looks is no news: it is looked for again.
 func (f *follower) complain(path, what string, err error) {
+	if errors.Is(err, errRenamed) || errors.Is(err, fs.ErrNotExist) {
+		f.scanAt = time.Time{}
+		return
+	}
 	if len(f.complained) > mostComplaints {
 		clear(f.complained)
 	}

@@ -3,6 +3,7 @@
 package ship
 
 import (
+	"cmp"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -19,6 +20,18 @@ var (
 	// kept are endings that stand for a number.
 	kept = []string{".old", ".bak", ".prev"}
 )
+
+// counted are names that rotation counts up.
+var counted = regexp.MustCompile(`\.([0-9]{1,4})(?:\.[a-z0-9]+)?$`)
+
+// compareRotated tells which of two rotated files is the older one by their names, when their times are the same: that of the larger number, or of the earlier date.
+func compareRotated(a, b string) int {
+	x, y := counted.FindStringSubmatch(a), counted.FindStringSubmatch(b)
+	if x == nil || y == nil {
+		return strings.Compare(a, b)
+	}
+	return cmp.Or(cmp.Compare(len(y[1]), len(x[1])), strings.Compare(y[1], x[1]))
+}
 
 // isPacked says whether a name is of a compressed file.
 func isPacked(name string) bool { return slices.Contains(packed, filepath.Ext(name)) }

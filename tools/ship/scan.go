@@ -143,7 +143,7 @@ func (f *follower) find() []candidate {
 			}
 			return 1
 		}
-		return cmp.Or(strings.Compare(a.stream, b.stream), cmp.Compare(live(a), live(b)), a.modified.Compare(b.modified), strings.Compare(b.path, a.path))
+		return cmp.Or(strings.Compare(a.stream, b.stream), cmp.Compare(live(a), live(b)), a.modified.Compare(b.modified), compareRotated(a.path, b.path))
 	})
 	// Links give a file several names.
 	once := map[identity]bool{}
