@@ -4,6 +4,7 @@ package shipper
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,29 +13,33 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/tools/ship"
 )
 
 func TestMain(m *testing.M) { os.Exit(process.Main(m)) }
 
 const (
-	number   = 32 // in docs/reliability.md
-	topic    = "logs"
-	endBound = 2 * time.Minute // for what is left when everything is quiet
+	number    = 32 // in docs/reliability.md
+	topic     = "logs"
+	endBound  = 2 * time.Minute // for what is left when everything is quiet
+	stopBound = 10 * time.Second
 )
 
 // agent is the real binary, shipping.
 type agent struct {
-	t      *testing.T
-	binary string
-	args   []string
-	log    *os.File
-	cmd    *exec.Cmd
+	t          *testing.T
+	binary     string
+	checkpoint string
+	args       []string
+	log        *os.File
+	cmd        *exec.Cmd
 }
 
 func newAgent(t *testing.T, broker, checkpoint string, more ...string) *agent {
@@ -43,13 +48,13 @@ func newAgent(t *testing.T, broker, checkpoint string, more ...string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{t: t, binary: process.Binary(t, ""), log: log}
+	a := &agent{t: t, binary: process.Binary(t, ""), checkpoint: checkpoint, log: log}
 	a.args = append([]string{"ship", "--broker", broker, "--topic", topic, "--checkpoint", checkpoint}, more...)
 	t.Cleanup(func() {
 		a.kill()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			t.Logf("end of the shipper's log:\n%s", text[max(0, len(text)-256<<10):])
+			t.Logf("end of the shipper's log:\n%s", text[max(0, len(text)-16<<10):])
 		}
 		log.Close()
 	})
@@ -74,6 +79,51 @@ func (a *agent) kill() {
 	_ = a.cmd.Process.Kill()
 	_ = a.cmd.Wait()
 	a.cmd = nil
+}
+
+// status is what `metaq ship status` tells of the files; nothing while the shipper does not answer yet.
+func (a *agent) status() []ship.FileStatus {
+	a.t.Helper()
+	out, err := exec.Command(a.binary, "ship", "status", "-o", "json", "--checkpoint", a.checkpoint).Output()
+	if err != nil {
+		return nil
+	}
+	var s ship.Status
+	if err := json.Unmarshal(out, &s); err != nil {
+		a.t.Fatalf("the status %.200q: %v", out, err)
+	}
+	if len(s.Inputs) == 0 {
+		return nil
+	}
+	return s.Inputs[0].Files
+}
+
+// terminate stops the process with SIGTERM, which it has to obey in time.
+func (a *agent) terminate() {
+	a.t.Helper()
+	began := time.Now()
+	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		a.t.Fatal(err)
+	}
+	err := a.cmd.Wait()
+	a.cmd = nil
+	if took := time.Since(began); err != nil || took > stopBound {
+		a.t.Errorf("after SIGTERM it ended with %v after %s", err, took)
+	}
+}
+
+// await waits until something holds.
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for bound := time.After(endBound); !done(); {
+		select {
+		case <-tick.C:
+		case <-bound:
+			t.Fatalf("waited %s for %s", endBound, what)
+		}
+	}
 }
 
 // finish ships what is left, and ends.
@@ -244,4 +294,57 @@ func judge(t *testing.T, addr string, writers []*writer) map[string]*verdict {
 		verdicts[w.name].lost += w.lines - 1 - found[w.name]
 	}
 	return verdicts
+}
+
+// Files may be rotated and removed while the broker is away: they stay open until they can be shipped. SIGTERM then ends the shipper in time, and the next one goes
+// on.
+func TestShip_TheBrokerIsAway(t *testing.T) {
+	broker := process.Start(t, process.Options{Config: "[system]\n[topic=" + topic + "]\nnumPartitions=4\n"})
+	dir := t.TempDir()
+	shipper := newAgent(t, broker.Addr, filepath.Join(dir, "checkpoint"), "--drain-timeout", "300ms", filepath.Join(dir, "renamed.log"))
+	w := &writer{name: "renamed", path: filepath.Join(dir, "renamed.log"), rotate: renamed, keep: 1, rand: rand.New(rand.NewPCG(1, 2))}
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer w.file.Close()
+	step := func() {
+		t.Helper()
+		if err := w.write(1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func(files int) {
+		t.Helper()
+		await(t, fmt.Sprintf("%d files", files), func() bool { return len(shipper.status()) >= files })
+	}
+	step()
+	shipper.start()
+	await(t, "the first lines", func() bool { s := shipper.status(); return len(s) == 1 && s[0].Size > 0 && s[0].Lag == 0 })
+	broker.Kill(t)
+	for n := range 4 { // more than are kept
+		step()
+		if err := w.rotate(w); err != nil {
+			t.Fatal(err)
+		}
+		known(n + 2)
+	}
+	broker.Restart(t)
+	await(t, "all lines", func() bool {
+		for _, f := range shipper.status() {
+			if f.Lag > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	// And once more, with a stop meanwhile.
+	broker.Kill(t)
+	step()
+	await(t, "lines on their way", func() bool { s := shipper.status(); return s[len(s)-1].Sent > s[len(s)-1].Position })
+	shipper.terminate()
+	broker.Restart(t)
+	shipper.finish()
+	if v := judge(t, broker.Addr, []*writer{w})["renamed"]; v.lost > 0 || v.wrong != "" || v.rewinds > 2 {
+		t.Errorf("of %d lines: %+v", w.lines, *v)
+	}
 }

@@ -20,7 +20,12 @@ import (
 	"github.com/metaq/metaq/client/metaqtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// gnet, of the broker in this process, keeps a pool of goroutines for as long as the program runs.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
 
 // patience bounds every wait.
 const patience = 20 * time.Second
