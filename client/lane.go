@@ -217,7 +217,7 @@ func (l *lane) choose(conn *Conn, s *sending) error {
 	p := l.p
 	p.mu.Lock()
 	t := p.publishingLocked(s.topic)
-	stale := time.Now().After(t.until)
+	stale := s.began.After(t.until)
 	p.mu.Unlock()
 	if stale {
 		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)

@@ -190,19 +190,30 @@ func (f *follower) isCopy(s *stream, c candidate, src source) bool {
 		return false
 	}
 	for _, fl := range s.files {
-		if fl.src == nil || fl.packed || fl.size < size || fl.head.Bytes < markBytes {
+		if fl.packed || fl.size < size || fl.head.Bytes < markBytes {
 			continue
 		}
 		head, err := fl.head.matches(src, 0)
-		if err != nil || !head {
-			continue
-		}
-		if same, err := tail.matches(fl.src, size-int64(tail.Bytes)); err == nil && same {
+		if err == nil && head && f.hasBytes(fl, tail, size-int64(tail.Bytes)) {
 			f.copies[c.id] = c.look
 			return true
 		}
 	}
 	return false
+}
+
+// hasBytes says whether a file, which may not be open, has the marked bytes at a place.
+func (f *follower) hasBytes(fl *file, m mark, at int64) bool {
+	src := fl.src
+	if src == nil {
+		var err error
+		if src, err = f.openCandidate(candidate{look: look{id: fl.id}, path: fl.path}); err != nil {
+			return false
+		}
+		defer src.Close()
+	}
+	same, err := m.matches(src, at)
+	return err == nil && same
 }
 
 // orphanWait is how long a copy of lost content is waited for.
