@@ -2,6 +2,7 @@
 # Throughput of `metaq ship` beside `metaq put --file`: one file of lines of 200 bytes into a broker on this machine, in turns. It prints the table of
 # docs/performance.d/shipping.md: medians of the rounds, with the least and the most.
 #   MEGABYTES=200 ROUNDS=5 bench-ship.sh
+# UNDER is a command that runs broker and tool: on a machine with other work, `UNDER="chrt -r 1"` gives them the processors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 megabytes=${MEGABYTES:-200} rounds=${ROUNDS:-5}
@@ -32,7 +33,7 @@ one() { # settings of the broker, then the command
 	shift
 	rm -rf "$dir/data" "$dir/ready" "$dir/checkpoint"
 	# shellcheck disable=SC2086
-	"$metaq" serve --data "$dir/data" --port 0 --http-port 0 --ready-file "$dir/ready" $settings 2>/dev/null &
+	${UNDER:-} "$metaq" serve --data "$dir/data" --port 0 --http-port 0 --ready-file "$dir/ready" $settings 2>/dev/null &
 	broker=$!
 	until [ -s "$dir/ready" ]; do sleep 0.05; done
 	METAQ_BROKER=$(sed -n 's/^METAQ_BROKER=//p' "$dir/ready")
@@ -42,7 +43,7 @@ one() { # settings of the broker, then the command
 	before=$(cpu "$broker")
 	began=$(date +%s.%N)
 	TIMEFORMAT='%U %S'
-	words=$({ time "$@" >/dev/null 2>&1; } 2>&1)
+	words=$({ time ${UNDER:-} "$@" >/dev/null 2>&1; } 2>&1)
 	ended=$(date +%s.%N)
 	after=$(cpu "$broker")
 	kill "$broker"

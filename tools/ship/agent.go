@@ -51,7 +51,7 @@ const forever = 100 * 365 * 24 * time.Hour
 const leastBurst = 64 << 10
 
 // window is how many lines are on their way to a broker, at most: what it stores in the time of a flush of a slow disk.
-const window = 16384
+const window = 32768
 
 // Open takes the directory of the checkpoint, which no other agent may use, and reads where the one before has ended.
 func Open(config Config, log *slog.Logger) (*Agent, error) {

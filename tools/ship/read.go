@@ -13,7 +13,7 @@ const (
 	blockBytes    = 256 << 10
 	blockMessages = 4096
 	// maxBlocks and maxHeld bound what is on its way of one stream. It is what is sent again after a kill.
-	maxBlocks = 64
+	maxBlocks = 128
 	// lineCost is what a line takes in memory besides its bytes while it is on its way.
 	lineCost = 384
 	maxHeld  = 16 << 20
