@@ -217,33 +217,40 @@ func (l *lane) choose(conn *Conn, s *sending) error {
 	p := l.p
 	p.mu.Lock()
 	t := p.publishingLocked(s.topic)
-	stale := s.began.After(t.until)
+	fresh := !s.began.After(t.until)
+	if fresh {
+		p.chooseLocked(s, t)
+	}
 	p.mu.Unlock()
-	if stale {
-		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
-		defer cancel()
-		list, err := conn.Route(ctx, s.topic)
-		switch {
-		case err != nil && ctx.Err() != nil && p.ctx.Err() == nil:
-			return &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
-		case Retriable(err):
-			return err
-		}
-		// With another error the put itself will say what is wrong with the topic.
-		partitions := make([]Partition, len(list))
-		for i, r := range list {
-			partitions[i] = Partition{Number: r.Partition}
-		}
-		p.mu.Lock()
-		t.partitions, t.until = partitions, time.Now().Add(routeFor)
-		p.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+	defer cancel()
+	list, err := conn.Route(ctx, s.topic)
+	switch {
+	case err != nil && ctx.Err() != nil && p.ctx.Err() == nil:
+		return &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
+	case Retriable(err):
+		return err
+	}
+	// With another error the put itself will say what is wrong with the topic.
+	partitions := make([]Partition, len(list))
+	for i, r := range list {
+		partitions[i] = Partition{Number: r.Partition}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(t.partitions) > 0 { // otherwise the broker chooses
+	t.partitions, t.until = partitions, time.Now().Add(routeFor)
+	p.chooseLocked(s, t)
+	return nil
+}
+
+// chooseLocked picks a partition if any are known; otherwise the broker chooses.
+func (p *Producer) chooseLocked(s *sending, t *publishing) {
+	if len(t.partitions) > 0 {
 		s.partition, s.chosen = p.options.selector(&s.message, t.partitions), true
 	}
-	return nil
 }
 
 // landed takes the end of a try.

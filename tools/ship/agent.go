@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,7 @@ const window = 32768
 
 // Open takes the directory of the checkpoint, which no other agent may use, and reads where the one before has ended.
 func Open(config Config, log *slog.Logger) (*Agent, error) {
+	config.Inputs = slices.Clone(config.Inputs)
 	if err := config.check(); err != nil {
 		return nil, err
 	}

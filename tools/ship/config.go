@@ -82,6 +82,7 @@ const (
 	mostMaxLine  = 64 << 20
 )
 
+// check says what is wrong, and completes the rest.
 func (c *Config) check() error {
 	switch {
 	case c.Dir == "":
@@ -115,6 +116,7 @@ func (in *Input) check() (err error) {
 	if len(in.Paths) == 0 {
 		return errors.New("no file is named")
 	}
+	in.Paths = slices.Clone(in.Paths)
 	for i, p := range in.Paths {
 		if _, err := filepath.Match(p, ""); err != nil {
 			return fmt.Errorf("the pattern %q: %w", p, err)

@@ -19,7 +19,6 @@ var errRenamed = errors.New("it was renamed meanwhile")
 
 // openCandidate opens what was found, if it is still there.
 func (f *follower) openCandidate(c candidate) (source, error) {
-	f.makeRoom()
 	var src source
 	var err error
 	if isPacked(c.path) {
@@ -43,6 +42,13 @@ func (f *follower) openCandidate(c candidate) (source, error) {
 
 // openFile opens a file that is known.
 func (f *follower) openFile(fl *file) {
+	if fl.drained() && f.open >= f.agent.mostFiles {
+		return // it can be closed as well
+	}
+	if !f.makeRoom() {
+		f.crowded = append(f.crowded, fl)
+		return
+	}
 	src, err := f.openCandidate(candidate{look: look{id: fl.id}, path: fl.path})
 	if err != nil {
 		f.complain(fl.path, "a file cannot be opened, it is tried again", err)
@@ -53,10 +59,11 @@ func (f *follower) openFile(fl *file) {
 	f.open++
 }
 
-// makeRoom closes files with nothing to read when there are too many open ones.
-func (f *follower) makeRoom() {
+// makeRoom closes a file with nothing to read when there are too many open ones, the one that has not changed for the longest time. It says whether another one may
+// be opened.
+func (f *follower) makeRoom() bool {
 	if f.open < f.agent.mostFiles {
-		return
+		return true
 	}
 	var quietest *file
 	for _, s := range f.streams {
@@ -66,8 +73,25 @@ func (f *follower) makeRoom() {
 			}
 		}
 	}
-	if quietest != nil {
-		quietest.close()
+	if quietest == nil {
+		return false
+	}
+	quietest.close()
+	return true
+}
+
+// openCrowded opens files for which there was no room before.
+func (f *follower) openCrowded() {
+	waiting := f.crowded
+	f.crowded = nil
+	for i, fl := range waiting {
+		if len(f.crowded) > 0 { // there is none
+			f.crowded = append(f.crowded, waiting[i:]...)
+			return
+		}
+		if f.known[fl.id] == fl && fl.src == nil && !fl.drained() {
+			f.openFile(fl)
+		}
 	}
 }
 

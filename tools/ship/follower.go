@@ -37,7 +37,8 @@ type follower struct {
 	copies  map[identity]look // found to be copies of what is still there
 	flying  int               // blocks on their way
 	queue   []*stream
-	open    int // files
+	open    int     // files
+	crowded []*file // that are to be opened when others can be closed
 
 	scanAt, pollAt time.Time
 	complained     map[string]bool // what the log has said of a path already

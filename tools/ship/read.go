@@ -198,6 +198,7 @@ const leastHole = 16
 
 // poll looks at the open files.
 func (f *follower) poll(now time.Time) {
+	f.openCrowded()
 	for _, s := range f.streams {
 		for i := 0; i < len(s.files); i++ {
 			fl := s.files[i]

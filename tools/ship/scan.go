@@ -25,6 +25,7 @@ const stableScans = 5
 
 // scan looks for files.
 func (f *follower) scan(now time.Time) {
+	f.crowded = nil // those that still wait are met again
 	found := f.find()
 	for range stableScans {
 		if !slices.ContainsFunc(found, func(c candidate) bool { return f.known[c.id] == nil }) {
@@ -279,6 +280,11 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 		src.Close() // it was only read
 		f.complain(c.path, "a file cannot be read, it is tried again", err)
 		return nil
+	}
+	if !f.makeRoom() {
+		src.Close() // it was only read
+		fl.src = nil
+		f.crowded = append(f.crowded, fl)
 	}
 	f.follow(c.stream, fl)
 	f.log.Info("following", "file", fl.path, "from", fl.next)

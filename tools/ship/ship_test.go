@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/unicode"
 
@@ -182,8 +183,17 @@ func TestShip_ThousandsOfFiles(t *testing.T) {
 	for n := range files {
 		r.write(fmt.Sprintf("%04d.log", n), fmt.Sprintf("%04d 1\n", n))
 	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = 1000
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }) // it was so before
 	r.begin()
-	r.agent.mostFiles = 500
 	for n := range files {
 		r.write(fmt.Sprintf("%04d.log", n), fmt.Sprintf("%04d 2\n", n))
 	}
