@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # How long one fuzz target runs, and how often one benchmark.
 FUZZTIME   ?= 30s
 BENCHCOUNT ?= 1
-# Kills of `make kill9`, megabytes of `make ship-logs` and `make ship-logs-cluster`.
+# Kills of `make kill9`, megabytes of `make ship-logs`, `make ship-logs-cluster` and `make bench-ship`.
 KILLS      ?= 200
 MEGABYTES  ?= 200
 
@@ -34,7 +34,7 @@ OUT        ?=
 DOC        ?= docs/performance.md
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs ship-logs-cluster bench-python clean
+.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs ship-logs-cluster bench-python ship-proof bench-ship clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,12 @@ ship-logs: build ## ship MEGABYTES (200) of this machine's log lines through a b
 
 ship-logs-cluster: build ## the same into a cluster of two brokers, one of which is killed, and out of it by a group in Go
 	./scripts/ship-real-logs-cluster.sh $(MEGABYTES)
+
+ship-proof: ## 10 minutes of rotation with kill -9 of the shipper every second and of the broker every 20 s; no line may be lost
+	METAQ_CHAOS=long $(GO) test -count=1 -v -timeout 20m -run TestShip_LosesNothing ./test/shipper
+
+bench-ship: build ## MEGABYTES (200) of lines through `metaq ship` and `metaq put --file`, in turns, ROUNDS (5) times each
+	MEGABYTES='$(MEGABYTES)' ROUNDS='$(or $(ROUNDS),5)' ./scripts/bench-ship.sh
 
 clean: ## remove what was built
 	rm -rf bin cover.out cover.html

@@ -24,6 +24,8 @@ require (
 	gopkg.in/ini.v1 v1.67.3
 )
 
+require golang.org/x/time v0.16.0 // indirect
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

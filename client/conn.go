@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -27,8 +26,7 @@ type Conn struct {
 	mu      sync.Mutex
 	change  *sync.Cond // queued shrank, or the connection broke
 	queued  []byte     // requests that the writer has not taken
-	pending map[int32]func(*protocol.Response, error)
-	next    int32
+	pending calls
 	broken  error
 
 	wake chan struct{} // to the writer
@@ -42,7 +40,7 @@ func Dial(ctx context.Context, addr string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
 	}
-	c := &Conn{net: n, pending: map[int32]func(*protocol.Response, error){}, wake: make(chan struct{}, 1)}
+	c := &Conn{net: n, wake: make(chan struct{}, 1)}
 	c.change = sync.NewCond(&c.mu)
 	c.done.Add(2)
 	go c.write()
@@ -72,14 +70,13 @@ func (c *Conn) fail(err error) {
 		return
 	}
 	c.broken = err
-	pending := c.pending
-	c.pending = nil
+	pending := c.pending.takeAll()
 	c.mu.Unlock()
 	c.change.Broadcast()
 	c.net.Close()
 	c.signal()
-	for _, opaque := range slices.Sorted(maps.Keys(pending)) {
-		pending[opaque](nil, err)
+	for _, fn := range pending {
+		fn(nil, err)
 	}
 }
 
@@ -102,10 +99,7 @@ func (c *Conn) do(encode func(dst []byte, opaque int32) []byte, fn func(*protoco
 		fn(nil, err)
 		return
 	}
-	c.next = (c.next + 1) & 0x7fffffff % protocol.NoOpaque
-	opaque := c.next
-	c.pending[opaque] = fn
-	c.queued = encode(c.queued, opaque)
+	c.queued = encode(c.queued, c.pending.add(fn))
 	c.mu.Unlock()
 	c.signal()
 }
@@ -170,8 +164,7 @@ func (c *Conn) read() {
 
 func (c *Conn) answer(r *protocol.Response) {
 	c.mu.Lock()
-	fn := c.pending[r.Opaque]
-	delete(c.pending, r.Opaque)
+	fn := c.pending.take(r.Opaque)
 	c.mu.Unlock()
 	if fn != nil { // nil: nobody waits for it any more
 		fn(r, nil)

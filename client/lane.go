@@ -223,34 +223,36 @@ func (l *lane) choose(conn *Conn, s *sending) error {
 	anywhere := p.options.anywhere && s.free()
 	p.mu.Lock()
 	t := p.publishingLocked(s.topic)
-	stale := time.Now().After(t.until) || len(t.partitions) == 0 && !anywhere
+	if !s.began.After(t.until) && (anywhere || len(t.partitions) > 0) {
+		defer p.mu.Unlock()
+		return p.chooseLocked(s, t, anywhere, nil)
+	}
 	p.mu.Unlock()
-	var refused error
-	if stale {
-		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
-		defer cancel()
-		list, err := conn.Route(ctx, s.topic)
-		switch {
-		case p.ctx.Err() != nil:
-			return ErrClosed
-		case err != nil && ctx.Err() != nil:
-			return &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
-		case Retriable(err):
-			return err
-		}
-		refused = err
-		p.mu.Lock()
-		if err == nil { // otherwise what was known before may be right
-			t.partitions = make([]Partition, len(list))
-			for i, r := range list {
-				t.partitions[i] = Partition{Number: r.Partition}
-			}
-		}
-		t.until = time.Now().Add(routeFor)
-		p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+	defer cancel()
+	list, err := conn.Route(ctx, s.topic)
+	switch {
+	case p.ctx.Err() != nil:
+		return ErrClosed
+	case err != nil && ctx.Err() != nil:
+		return &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
+	case Retriable(err):
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err == nil { // otherwise what was known before may be right
+		t.partitions = make([]Partition, len(list))
+		for i, r := range list {
+			t.partitions[i] = Partition{Number: r.Partition}
+		}
+	}
+	t.until = time.Now().Add(routeFor)
+	return p.chooseLocked(s, t, anywhere, err)
+}
+
+// chooseLocked picks a partition of those that are known. refused is why they could not be had.
+func (p *Producer) chooseLocked(s *sending, t *publishing, anywhere bool, refused error) error {
 	switch {
 	case len(t.partitions) > 0:
 		s.partition, s.chosen = p.options.selector(&s.message, t.partitions), true

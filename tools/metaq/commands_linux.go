@@ -8,9 +8,9 @@ import (
 	"github.com/metaq/metaq/server"
 )
 
-// platformCommands are the subcommands that need the broker's or the store's code, which is for Linux.
+// platformCommands are the subcommands that are for Linux: those that need the broker's or the store's code, and ship, which knows files by what Linux tells.
 func platformCommands(a *app) []*cobra.Command {
-	return []*cobra.Command{newServeCommand(a), newCheckCommand(a), newDumpCommand(a)}
+	return []*cobra.Command{newServeCommand(a), newShipCommand(a), newCheckCommand(a), newDumpCommand(a)}
 }
 
 // brokerVersion is the version that the linker set in package server, or nothing.

@@ -49,6 +49,7 @@ var rows = []struct {
 	{29, "SIGTERM and SIGHUP under load", "no acknowledged message lost, no request cut off"},
 	{30, "consumers of a group join, leave, and are cut off from ZooKeeper or the broker", "each message at least once, all partitions owned again in time, none by two"},
 	{31, "ZooKeeper, which keeps the offsets, stands still", "consumers go on where they were, 0 lost"},
+	{32, "`metaq ship` killed every second and its broker every 20 s, while files are written and rotated every second", "every line stored, the order of each file kept, repetitions only at kills"},
 	{34, "retention while being read, a topic removed", "the new offset or the right bytes"},
 	{35, "files cut under the running broker", "an error, the process stays"},
 	{36, "hours of events in minutes at full load", "no growth"},

@@ -1,0 +1,343 @@
+//go:build linux
+
+package ship
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// candidate is a file that a scan has found.
+type candidate struct {
+	look
+	path    string
+	stream  string // path of the stream it belongs to
+	named   bool   // a path of the input names it; otherwise it was only found beside one that does
+	rotated bool
+}
+
+// stableScans is how often directories are read again, until two readings are the same: a file that is renamed meanwhile may be missed by one.
+const stableScans = 5
+
+// scan looks for files.
+func (f *follower) scan(now time.Time) {
+	f.crowded = nil // those that still wait are met again
+	found := f.find()
+	for range stableScans {
+		if !slices.ContainsFunc(found, func(c candidate) bool { return f.known[c.id] == nil }) {
+			break
+		}
+		again := f.find()
+		same := slices.EqualFunc(found, again, func(a, b candidate) bool { return a.id == b.id && a.path == b.path })
+		found = again
+		if same {
+			break
+		}
+	}
+	// What is gone is seen to first: what is new may be a copy of it.
+	seen := map[*file]bool{}
+	for _, c := range found {
+		if fl := f.known[c.id]; fl != nil && (fl.src != nil || f.prove(fl, c)) {
+			seen[fl] = true
+			fl.live, fl.modified = !c.rotated, c.modified // what is new is put among these
+		}
+	}
+	for _, s := range f.streams {
+		for _, fl := range slices.Clone(s.files) {
+			if !seen[fl] {
+				f.miss(fl, now)
+			}
+		}
+	}
+	for _, c := range found {
+		f.meet(c, now)
+	}
+	for path, s := range f.streams {
+		if len(s.files) == 0 && s.blocks == 0 && !slices.ContainsFunc(f.orphans, func(fl *file) bool { return fl.stream == s }) {
+			delete(f.streams, path)
+		}
+	}
+	f.first = false
+}
+
+// find lists the files there are, those of a stream in the order in which they were written. Each is listed once, under the name that comes first.
+func (f *follower) find() []candidate {
+	in := f.input
+	var list []candidate
+	at := map[string]int{} // by path
+	add := func(path string, named bool) {
+		if i, ok := at[path]; ok {
+			list[i].named = list[i].named || named
+			return
+		}
+		if isPacked(path) && (!in.Gzip || filepath.Ext(path) != ".gz") {
+			return
+		}
+		l, err := lookAt(path)
+		switch {
+		case err != nil && !os.IsNotExist(err):
+			f.complain(path, "a file cannot be looked at, it is tried again", err)
+			return
+		case err != nil:
+			return
+		case !l.regular:
+			if named && !isDirectory(path) {
+				f.complain(path, "it is not followed", errNoFile)
+			}
+			return
+		}
+		at[path] = len(list)
+		list = append(list, candidate{look: l, path: path, stream: path, named: named})
+	}
+	names := f.namedPaths()
+	for _, p := range names {
+		add(p, true)
+	}
+	// What a rotated file was written as.
+	lives := map[string]bool{}
+	for p := range f.streams {
+		lives[p] = true
+	}
+	for _, p := range names {
+		lives[p] = true
+	}
+	if in.RotatedName == nil && in.Rotated == "" {
+		dirs := map[string]bool{}
+		for p := range lives {
+			dirs[filepath.Dir(p)] = true
+		}
+		for dir := range dirs {
+			for _, name := range namesIn(dir) {
+				p := filepath.Join(dir, name)
+				if slices.ContainsFunc(writtenAs(p), func(as string) bool { return lives[as] }) {
+					add(p, false)
+				}
+			}
+		}
+		for i := range list {
+			c := &list[i]
+			for _, as := range writtenAs(c.path) {
+				if lives[as] {
+					c.stream, c.rotated = as, true
+					break
+				}
+			}
+		}
+	} else if in.Rotated != "none" {
+		for _, p := range f.rotatedPaths() {
+			if p != in.Paths[0] {
+				add(p, false)
+			}
+		}
+		for i := range list {
+			list[i].stream, list[i].rotated = in.Paths[0], list[i].path != in.Paths[0]
+		}
+	}
+	slices.SortStableFunc(list, func(a, b candidate) int {
+		live := func(c candidate) int {
+			if c.rotated {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.stream, b.stream), cmp.Compare(live(a), live(b)), a.modified.Compare(b.modified), compareRotated(a.path, b.path))
+	})
+	// Links give a file several names.
+	once := map[identity]bool{}
+	return slices.DeleteFunc(list, func(c candidate) bool {
+		double := once[c.id]
+		once[c.id] = true
+		return double
+	})
+}
+
+// namedPaths are the paths that the input names.
+func (f *follower) namedPaths() []string {
+	var names []string
+	for _, p := range f.input.Paths {
+		if !isPattern(p) {
+			names = append(names, p)
+			continue
+		}
+		list, err := filepath.Glob(p)
+		if err != nil { // the pattern was checked
+			f.complain(p, "a pattern cannot be used", err)
+		}
+		names = append(names, list...)
+	}
+	return names
+}
+
+// rotatedPaths are the rotated files of an input that says what they are called.
+func (f *follower) rotatedPaths() []string {
+	in := f.input
+	if in.RotatedName == nil {
+		list, err := filepath.Glob(in.Rotated)
+		if err != nil { // the pattern was checked
+			f.complain(in.Rotated, "a pattern cannot be used", err)
+		}
+		return list
+	}
+	var list []string
+	for _, name := range namesIn(in.RotatedDir) {
+		p := filepath.Join(in.RotatedDir, name)
+		if loc := in.RotatedName.FindStringIndex(p); loc != nil && loc[0] == 0 && loc[1] == len(p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// namesIn lists a directory; what cannot be read is empty, as it is for a pattern.
+func namesIn(dir string) []string {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+func isDirectory(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// meet takes what was found.
+func (f *follower) meet(c candidate, now time.Time) {
+	fl := f.known[c.id]
+	if fl == nil {
+		if fl = f.discover(c, now); fl == nil {
+			return
+		}
+	}
+	live := !c.rotated
+	if fl.path != c.path || fl.live != live || fl.gone {
+		fl.path, fl.live, fl.gone, fl.changed = c.path, live, false, now
+		f.changes++
+	}
+	if fl.src == nil && !fl.packed {
+		if fl.size != c.size {
+			fl.size, fl.changed = c.size, now
+		}
+		fl.modified = c.modified
+	}
+	if fl.src == nil && (!fl.drained() || fl.live) {
+		f.openFile(fl)
+	}
+}
+
+// miss sees to a file that has no name any more.
+func (f *follower) miss(fl *file, now time.Time) {
+	if !fl.gone {
+		fl.gone, fl.changed = true, now
+		f.changes++
+	}
+	if fl.src == nil && len(fl.blocks) == 0 {
+		// It was removed while nobody had it open. Its content may be found in a copy.
+		if fl.drained() {
+			f.remember(fl)
+			f.forget(fl)
+			return
+		}
+		f.orphan(fl, now)
+	}
+}
+
+// discover makes a file of what is not known, unless it is a copy of one that is.
+func (f *follower) discover(c candidate, now time.Time) *file {
+	src, err := f.openCandidate(c)
+	if err != nil {
+		f.complain(c.path, "a file cannot be opened, it is tried again", err)
+		return nil
+	}
+	if fl := f.adopt(c, src, now); fl != nil {
+		return fl
+	}
+	s := f.streams[c.stream]
+	if s != nil && c.rotated && f.isCopy(s, c, src) {
+		src.Close() // it was only read
+		return nil
+	}
+	fl := &file{id: c.id, path: c.path, packed: isPacked(c.path), live: !c.rotated, src: src, proven: true, size: c.size, modified: c.modified, changed: now}
+	if fl.packed {
+		fl.size = 0
+	}
+	head, err := headOf(src, max(c.size, markBytes))
+	if err == nil {
+		fl.head = head
+		err = f.begin(fl, c)
+	}
+	if err != nil {
+		src.Close() // it was only read
+		f.complain(c.path, "a file cannot be read, it is tried again", err)
+		return nil
+	}
+	if !f.makeRoom() {
+		src.Close() // it was only read
+		fl.src = nil
+		f.crowded = append(f.crowded, fl)
+	}
+	f.follow(c.stream, fl)
+	f.log.Info("following", "file", fl.path, "from", fl.next)
+	return fl
+}
+
+// begin decides where a new file is read from.
+func (f *follower) begin(fl *file, c candidate) error {
+	past := c.rotated && !c.named && c.modified.Before(f.since)
+	if !past && !(f.first && f.input.FromEnd) {
+		return nil
+	}
+	if fl.packed {
+		end, err := unpackedSize(fl.src)
+		if err != nil {
+			return err
+		}
+		fl.size, fl.ended = end, true
+		fl.acked, fl.next = end, end
+		return nil
+	}
+	at := c.size
+	if !past {
+		charset, err := f.input.charset.of(fl.src)
+		if err != nil {
+			return err
+		}
+		if at, err = lastLine(fl.src, c.size, charset.newlines, int64(f.input.MaxLine)); err != nil {
+			return err
+		}
+	}
+	fl.acked, fl.next = at, at
+	var err error
+	fl.tail, err = tailOf(fl.src, at)
+	return err
+}
+
+// follow takes a file up into its stream.
+func (f *follower) follow(path string, fl *file) {
+	s := f.streams[path]
+	if s == nil {
+		s = &stream{follower: f, path: path, attribute: f.agent.attribute(f.input, path)}
+		f.streams[path] = s
+	}
+	fl.stream = s
+	at := len(s.files)
+	for !fl.live && at > 0 && (s.files[at-1].live || s.files[at-1].modified.After(fl.modified)) {
+		at--
+	}
+	s.files = slices.Insert(s.files, at, fl)
+	f.known[fl.id] = fl
+	if fl.src != nil {
+		f.open++
+	}
+	f.changes++
+}
