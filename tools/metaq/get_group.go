@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"net/url"
 
 	"github.com/metaq/metaq/client"
-	"github.com/metaq/metaq/zkcoord"
 )
 
 // consume prints what a consumer of a group is given in a cluster, until -n messages were printed or ctx ends. A message is done when it is written to
@@ -20,9 +18,7 @@ func consume(ctx context.Context, a *app, o *getOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	// The slash at the end says nothing, and names a root of nothing.
-	addr := zkcoord.ClusterScheme + a.cluster.Connect + "?root=" + url.QueryEscape(string(a.cluster.Root)+"/")
-	c, err := client.NewConsumer(addr, o.group, []string{string(o.topic)}, client.WithStart(o.from.start()), client.WithCommitEvery(commitEvery))
+	c, err := client.NewConsumer(a.clientAddress(), o.group, []string{string(o.topic)}, client.WithStart(o.from.start()), client.WithCommitEvery(commitEvery))
 	if err != nil {
 		return err
 	}
