@@ -271,6 +271,7 @@ func TestSpout_HeartbeatsWithoutBroker(t *testing.T) {
 	b.Signal(t, syscall.SIGSTOP)
 	f.do("ack", tuples[0].ID)
 	f.do("ack", tuples[1].ID)
+	f.do("fail", tuples[2].ID)
 	f.do("deactivate", "")
 	f.do("activate", "")
 	for range 20 {
