@@ -1,0 +1,7 @@
+"""python -m metaq"""
+
+import sys
+
+from metaq.command import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The blocking face: methods wait, and may be called from any thread."""

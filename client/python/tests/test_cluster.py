@@ -1,0 +1,362 @@
+"""Producers and consumers of a cluster, over real brokers and a cluster that the test plays itself (metaq.cluster)."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import types
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Callable, Optional
+
+import pytest
+from conftest import Broker, eventually
+
+import metaq
+from metaq import Connection, Message, Offset, OffsetsMovedError, Partition, TopicPartition
+from metaq.cluster import Claim, Holder, Offer, Tell
+
+ADDRESS = "zk://played:2181"
+
+
+class PlayedClaim:
+    def __init__(self, place: TopicPartition) -> None:
+        self._place = place
+        self.holds = True
+
+    @property
+    def place(self) -> TopicPartition:
+        return self._place
+
+    def valid(self) -> bool:
+        return self.holds
+
+
+class PlayedStore:
+    """Offsets with a hand from outside."""
+
+    def __init__(self) -> None:
+        self.kept: dict[TopicPartition, Offset] = {}
+        self.moved: set[TopicPartition] = set()  # which somebody else has changed
+
+    def load(self, group: str, place: TopicPartition) -> Optional[Offset]:
+        self.moved.discard(place)
+        return self.kept.get(place)
+
+    def save(self, group: str, offsets: dict[TopicPartition, Offset]) -> None:
+        moved = [p for p in offsets if p in self.moved]
+        self.kept.update({p: o for p, o in offsets.items() if p not in moved})
+        if moved:
+            raise OffsetsMovedError(moved)
+
+
+class Played:
+    """The cluster: what it tells, the test says."""
+
+    session_timeout = 2.0
+
+    def __init__(self) -> None:
+        self.tells: dict[str, list[tuple[str, Tell]]] = {"pub": [], "sub": []}
+        self.offers: list[Offer] = []
+        self.holder: Optional[Holder] = None
+        self.store = PlayedStore()
+        self.left = self.closed = False
+        self.may_come = False
+        self.claims: list[PlayedClaim] = []
+
+    def _follow(self, use: str, topic: str, tell: Tell) -> Any:
+        self.tells[use].append((topic, tell))
+        if self.offers:
+            threading.Thread(target=tell, args=(self.offers,)).start()
+        return types.SimpleNamespace(close=lambda: None)
+
+    def publishers(self, topic: str, tell: Tell) -> Any:
+        return self._follow("pub", topic, tell)
+
+    def subscribers(self, topic: str, tell: Tell) -> Any:
+        return self._follow("sub", topic, tell)
+
+    def tell(self, *offers: Offer) -> None:
+        self.offers = list(offers)
+        for use in self.tells.values():
+            for _, tell in use:
+                tell(self.offers)
+
+    def join(self, group: str, topics: Sequence[str], holder: Holder, *, consumer_id: Optional[str], assignment: str) -> Any:
+        if assignment not in ("ranges", "hash"):
+            raise metaq.UsageError(f"the assignment {assignment!r}")
+        self.holder = holder
+        return self
+
+    def offset_may_come(self, claim: Claim) -> bool:
+        return self.may_come
+
+    def leave(self, timeout: float) -> None:
+        assert self.holder is not None
+        self.holder.release(self.claims)
+        self.left = True
+
+    def offsets(self, group: str) -> PlayedStore:
+        return self.store
+
+    def close(self) -> None:
+        self.closed = True
+
+    def give(self, topic: str, *partitions: Partition) -> list[PlayedClaim]:
+        eventually(lambda: self.holder is not None, "a member")
+        assert self.holder is not None
+        claims = [PlayedClaim(TopicPartition(topic, p)) for p in partitions]
+        self.claims += claims
+        self.holder.acquire(claims)
+        return claims
+
+    def take(self, claims: list[PlayedClaim]) -> None:
+        assert self.holder is not None
+        self.claims = [c for c in self.claims if c not in claims]
+        self.holder.release(claims)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
+    played = Played()
+    zk = types.ModuleType("metaq.zk")
+    zk.open_cluster = lambda address: played  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "metaq.zk", zk)
+    yield played
+    assert played.closed
+
+
+def offers(*brokers: Broker) -> list[Offer]:
+    return [Offer(n, None, b.address, 2) for n, b in enumerate(brokers)]
+
+
+def stored(broker: Broker, topic: str) -> list[bytes]:
+    found = []
+    with Connection(broker.address) as connection:
+        for number in range(2):
+            offset = 0
+            while True:
+                messages = connection.get(topic, number, offset)
+                if not messages:
+                    break
+                found += [m.body for m in messages]
+                offset = messages[-1].next_offset
+    return found
+
+
+def put(broker: Broker, topic: str, count: int, number: int = 0) -> None:
+    with metaq.Producer(broker.address) as producer:
+        for n in range(count):
+            producer.send_async(topic, b"%d" % n, partition=number)
+
+
+def test_messages_spread_over_all_brokers(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    cluster.offers = offers(start_broker(numPartitions=2), start_broker(numPartitions=2))
+    with face.producer(ADDRESS) as producer:
+        turns = [producer.send(topic, b"x").partition for _ in range(8)]
+        assert Counter(turns) == {Partition(b, n): 2 for b in (0, 1) for n in (0, 1)}
+        assert len({producer.send(topic, b"x", key="customer-17").partition for _ in range(5)}) == 1
+        assert producer.send(topic, b"x", partition=Partition(1, 1)).partition == Partition(1, 1)
+
+
+def test_a_broker_that_dies_is_gone_around(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    cluster.offers = offers(one, two)
+    with face.producer(ADDRESS) as producer:
+        producer.send(topic, b"first")
+        deliveries = []
+        for n in range(5000):
+            deliveries.append(producer.send_async(topic, b"%d" % n))
+            if n == 2000:
+                for delivery in deliveries:
+                    delivery.result()
+            if n == 3000:
+                two.kill()
+        began = time.monotonic()
+        receipts = [d.result() for d in deliveries]
+        assert time.monotonic() - began < 15
+    two.start()
+    found = Counter(stored(one, topic) + stored(two, topic))
+    assert set(found) == {b"first", *(b"%d" % n for n in range(5000))}
+    assert {r.partition.broker for r in receipts} == {0, 1}
+
+
+def test_a_key_waits_for_its_broker_and_a_partition_too(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    cluster.offers = offers(one, two)
+    with face.producer(ADDRESS) as producer:
+        home = producer.send(topic, b"first", key="k").partition
+        away = [one, two][home.broker]
+        away.kill()
+        waiting = [producer.send_async(topic, b"keyed", key="k"), producer.send_async(topic, b"fixed", partition=home)]
+        assert producer.send(topic, b"free").partition.broker != home.broker
+        assert not any(d.done() for d in waiting)
+        away.start()
+        assert [d.result().partition for d in waiting] == [home, home]
+
+
+def test_a_closed_partition_is_gone_around(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    cluster.offers = offers(one)
+    with face.producer(ADDRESS) as producer:
+        producer.send(topic, b"x")
+        producer.send(topic, b"x")
+        import socket
+
+        with socket.create_connection(("127.0.0.1", one.port)) as operator:
+            operator.sendall(b"close %s 0 0 7\r\n" % topic.encode())
+            assert operator.recv(100) == b"result 200 0 7\r\n"
+        assert [producer.send(topic, b"x").partition.number for _ in range(4)] == [1] * 4
+
+
+def test_brokers_that_become_known_later(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    with face.producer(ADDRESS, retry_for=20) as producer:
+        delivery = producer.send_async(topic, b"x")
+        eventually(lambda: cluster.tells["pub"], "somebody follows")
+        assert not delivery.done()
+        cluster.tell(*offers(start_broker()))
+        assert delivery.result().partition == Partition(0, 0)
+
+
+def test_a_topic_that_no_broker_takes(face: Any, cluster: Played, topic: str) -> None:
+    with face.producer(ADDRESS, retry_for=3) as producer:
+        with pytest.raises(metaq.NoBrokerError, match=topic):
+            producer.send(topic, b"x")
+
+
+def test_a_member_reads_what_it_is_given(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    for broker in (one, two):
+        put(broker, topic, 100)
+    cluster.offers = offers(one, two)
+    with face.consumer(ADDRESS, "g", [topic], commit_every=0) as consumer:
+        assert consumer.poll(0.1) is None
+        [claim] = cluster.give(topic, Partition(1, 0))
+        messages = list(islice(consumer, 100))
+        assert [int(m.body) for m in messages] == list(range(100)) and {m.partition for m in messages} == {Partition(1, 0)}
+        assert consumer.poll(0.1) is None  # the last is done
+        cluster.take([claim])
+        assert cluster.store.kept == {claim.place: Offset(messages[-1].next_offset, messages[-1].id)}
+        assert consumer.assigned() == set()
+        cluster.give(topic, Partition(0, 0))
+        assert consumer.poll(20).partition == Partition(0, 0)
+    assert cluster.left
+
+
+def test_a_release_waits_for_the_message_in_hand(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    put(one, topic, 100)
+    cluster.offers = offers(one)
+    revoked: list[TopicPartition] = []
+    with metaq.Consumer(ADDRESS, "g", [topic], on_revoked=revoked.extend) as consumer:
+        threading.Thread(target=lambda: cluster.give(topic, Partition(0, 0))).start()
+        first = consumer.poll(20)
+        assert first is not None
+        [claim] = cluster.claims
+        releasing = threading.Thread(target=cluster.take, args=([claim],))
+        releasing.start()
+        eventually(lambda: revoked == [claim.place], "the release begins")
+        assert releasing.is_alive() and cluster.store.kept == {}
+        assert consumer.poll(0.1) is None, "nothing more of the partition"
+        releasing.join(20)
+        assert cluster.store.kept == {claim.place: Offset(first.next_offset, first.id)}
+
+
+def test_a_release_does_not_wait_for_ever(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    put(one, topic, 100)
+    cluster.offers = offers(one)
+    with metaq.Consumer(ADDRESS, "g", [topic]) as consumer:
+        threading.Thread(target=lambda: cluster.give(topic, Partition(0, 0))).start()
+        assert consumer.poll(20) is not None
+        began = time.monotonic()
+        cluster.take(list(cluster.claims))
+        assert cluster.session_timeout <= time.monotonic() - began < 10
+        assert cluster.store.kept in ({}, {TopicPartition(topic, Partition(0, 0)): Offset(0)})
+
+
+def test_nothing_of_a_claim_that_is_not_sure_is_handed_over_or_kept(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    put(one, topic, 100)
+    cluster.offers = offers(one)
+    with face.consumer(ADDRESS, "g", [topic], commit_every=0) as consumer:
+        consumer.poll(0.05)
+        [claim] = cluster.give(topic, Partition(0, 0))
+        assert consumer.poll(20).body == b"0"
+        claim.holds = False
+        assert consumer.poll(0.1) is None
+        consumer.commit()
+        assert cluster.store.kept == {}
+        cluster.take([claim])
+        # What it has done is put back where there is no offset at all, for the group not to begin again.
+        eventually(lambda: cluster.store.kept, "the offset is put back")
+        assert cluster.store.kept[claim.place].offset == 21
+
+
+def test_an_offset_that_somebody_else_has_changed_counts(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    put(one, topic, 10)
+    cluster.offers = offers(one)
+    with face.consumer(ADDRESS, "g", [topic], commit_every=0) as consumer:
+        consumer.poll(0.05)
+        [claim] = cluster.give(topic, Partition(0, 0))
+        messages: list[Message] = list(islice(consumer, 8))
+        cluster.store.kept[claim.place] = Offset(messages[3].offset)
+        cluster.store.moved.add(claim.place)
+        consumer.commit()
+        assert cluster.store.kept[claim.place] == Offset(messages[3].offset)
+        eventually(lambda: (m := consumer.poll(5)) is not None and m.body == b"3", "it goes on where it was told to")
+
+
+def test_an_offset_that_may_still_come_is_waited_for(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one = start_broker(numPartitions=2)
+    put(one, topic, 10)
+    cluster.offers = offers(one)
+    cluster.may_come = True
+    with face.consumer(ADDRESS, "g", [topic]) as consumer:
+        consumer.poll(0.05)
+        [claim] = cluster.give(topic, Partition(0, 0))
+        assert consumer.poll(0.5) is None
+        cluster.store.kept[claim.place] = Offset(5 * 21)
+        assert consumer.poll(20).body == b"5"
+
+
+def test_a_slave_is_read_while_there_is_no_master(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    master, slave = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    for broker in (master, slave):
+        put(broker, topic, 10)
+    cluster.offers = [Offer(0, None, master.address, 2), Offer(0, 1, slave.address, 2)]
+    with face.consumer(ADDRESS, "g", [topic], wait=0.2) as consumer:
+        consumer.poll(0.05)
+        cluster.give(topic, Partition(0, 0))
+        assert [m.body for m in islice(consumer, 10)] == [b"%d" % n for n in range(10)]
+        master.kill()
+        put(slave, topic, 5)
+        assert [m.body for m in islice(consumer, 5)] == [b"%d" % n for n in range(5)]
+
+
+def test_broadcast_reads_everything(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    put(one, topic, 10)
+    put(two, topic, 10, number=1)
+    cluster.offers = offers(one, two)
+    with face.consumer(ADDRESS, "g", [topic], broadcast=True, offsets=PlayedStore()) as consumer:
+        assert Counter(m.partition for m in islice(consumer, 20)) == {Partition(0, 0): 10, Partition(1, 1): 10}
+        cluster.tell()  # ZooKeeper has lost everything: it reads on
+        put(two, topic, 1, number=1)
+        assert consumer.poll(20).partition == Partition(1, 1)
+        cluster.tell(*offers(one))
+        eventually(lambda: {p.partition.broker for p in consumer.assigned()} == {0}, "the broker that is gone is not read")
+
+
+def test_an_assignment_that_there_is_not_ends_the_consumer(face: Any, cluster: Played, topic: str) -> None:
+    with face.consumer(ADDRESS, "g", [topic], assignment="best") as consumer, pytest.raises(metaq.UsageError, match="best"):
+        consumer.poll(20)
+
+
+def test_a_cluster_takes_one_more_package(monkeypatch: pytest.MonkeyPatch, face: Any) -> None:
+    monkeypatch.setitem(sys.modules, "metaq.zk", None)
+    with pytest.raises(metaq.UsageError, match=r"pip install 'metaq\[zk\]'"):
+        face.producer(ADDRESS)
