@@ -22,9 +22,9 @@ const (
 	group     = "billing"
 )
 
-// A cluster is a ZooKeeper and two brokers, with two partitions of the topic each.
+// A cluster is a ZooKeeper and two brokers, with two partitions of the topic each; or one broker that stands alone.
 type cluster struct {
-	zookeeper *zookeeper.Server
+	zookeeper *zookeeper.Server // nil: the broker stands alone
 	session   *zkcoord.Session
 	brokers   []*process.Broker
 	producer  *client.Producer
@@ -44,14 +44,34 @@ func startCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.session.Close)
+	c.produceTo(t)
+	return c
+}
+
+func startAlone(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{ends: map[string]int64{}, brokers: []*process.Broker{process.Start(t, process.Options{Args: []string{"--set", "numPartitions=4"}})}}
+	c.produceTo(t)
+	return c
+}
+
+// produceTo connects what sends the messages.
+func (c *cluster) produceTo(t *testing.T) {
+	t.Helper()
+	var err error
 	if c.producer, err = client.NewProducer(c.addr()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.producer.Close(soon(t)) })
-	return c
 }
 
-func (c *cluster) addr() string { return zkcoord.ClusterScheme + c.zookeeper.Addr }
+// addr is how clients name it.
+func (c *cluster) addr() string {
+	if c.zookeeper == nil {
+		return c.brokers[0].Addr
+	}
+	return zkcoord.ClusterScheme + c.zookeeper.Addr
+}
 
 func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -69,10 +89,23 @@ func (c *cluster) send(t *testing.T, body string) {
 	c.ends[fmt.Sprintf("%d-%d", r.Broker, r.Partition)] = r.Offset + int64(protocol.RecordHeader+len(body))
 }
 
-// offsets are those of the group in ZooKeeper.
+// offsets are those of the group.
 func (c *cluster) offsets(t *testing.T) map[string]int64 {
 	t.Helper()
 	offsets := map[string]int64{}
+	if c.zookeeper == nil {
+		conn, err := client.Dial(soon(t), c.brokers[0].Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for n := range int32(4) {
+			if offset, err := conn.Committed(soon(t), topic, group, n); err == nil {
+				offsets[fmt.Sprintf("0-%d", n)] = offset
+			}
+		}
+		return offsets
+	}
 	names, err := c.session.Children(soon(t), zkcoord.DefaultRoot.Offsets(group, topic))
 	if err != nil && !errors.Is(err, zkcoord.ErrNoNode) {
 		t.Fatal(err)

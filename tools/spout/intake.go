@@ -41,7 +41,11 @@ func (s *spout) begin(before *intake) *intake {
 			<-before.ended
 		}
 		for pause := consumeFrom; ctx.Err() == nil; pause = min(2*pause, consumeTo) {
-			if err := i.consume(ctx); err != nil {
+			switch err := i.consume(ctx); {
+			case err == nil:
+			case ctx.Err() != nil:
+				s.log.Warn("the last acknowledged messages may come again: the consumer could not end in order", "error", err)
+			default:
 				s.log.Error("the consumer has ended and begins again", "error", err, "again_in", pause)
 			}
 			select {

@@ -18,7 +18,7 @@ type lines struct {
 	left    int // out
 }
 
-// levels are those of Storm.
+// stormLevel is what Storm calls a level.
 func stormLevel(l slog.Level) int {
 	switch {
 	case l >= slog.LevelError:
@@ -54,8 +54,8 @@ func (l *lines) take() (list []logMessage, left int) {
 func (l *lines) logger() *slog.Logger {
 	var text bytes.Buffer
 	inner := slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-			return slog.Attr{} // Storm writes its own
+		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
+			return slog.Attr{} // Storm writes its own, and the message stands in front
 		}
 		return a
 	}})
@@ -75,7 +75,7 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	defer h.mu.Unlock()
 	h.text.Reset()
 	err := h.Handler.Handle(ctx, r)
-	h.lines.add(r.Level, "metaq: "+strings.TrimSpace(h.text.String()))
+	h.lines.add(r.Level, strings.TrimSpace("metaq: "+r.Message+" "+h.text.String()))
 	return err
 }
 

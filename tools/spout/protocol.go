@@ -66,12 +66,26 @@ func (p *pipe) flush() error { return p.out.Flush() }
 
 // setup is the first message of Storm.
 type setup struct {
-	PIDDir string                     `json:"pidDir"`
-	Conf   map[string]json.RawMessage `json:"conf"`
+	PIDDir  string                     `json:"pidDir"`
+	Conf    map[string]json.RawMessage `json:"conf"`
+	Context struct {
+		Task       int            `json:"taskid"`
+		Components map[int]string `json:"task->component"`
+	} `json:"context"`
 }
 
-// greet takes the first message, and answers with the process's id, which Storm also looks for as the name of a file.
-func (p *pipe) greet() (setup, error) {
+// siblings is how many tasks of the topology are this spout.
+func (s setup) siblings() (n int) {
+	for _, component := range s.Context.Components {
+		if component == s.Context.Components[s.Context.Task] {
+			n++
+		}
+	}
+	return n
+}
+
+// greet takes the first message, and answers with the process's id, which Storm also looks for as the name of a file. check may refuse the topology.
+func (p *pipe) greet(check func(setup) error) (setup, error) {
 	text, err := p.read()
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -82,6 +96,9 @@ func (p *pipe) greet() (setup, error) {
 	var s setup
 	if err := json.Unmarshal(text, &s); err != nil {
 		return setup{}, fmt.Errorf("the first message of Storm is not understood: %w: %.100q", err, text)
+	}
+	if err := check(s); err != nil {
+		return setup{}, err
 	}
 	pid := os.Getpid()
 	if s.PIDDir != "" {
@@ -95,7 +112,7 @@ func (p *pipe) greet() (setup, error) {
 	return s, p.flush()
 }
 
-// seconds is a number of the topology's configuration, 0 if it is not there.
+// number is one of the topology's configuration, 0 if it is not there.
 func (s setup) number(key string) float64 {
 	var n float64
 	_ = json.Unmarshal(s.Conf[key], &n) // what is no number, null for example, is not set

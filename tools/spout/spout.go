@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // Options are those of a spout.
@@ -109,7 +111,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if s.dead, err = client.NewProducer(o.Addr, client.WithProducerLog(s.log)); err != nil {
 		return err
 	}
-	topology, err := s.pipe.greet()
+	topology, err := s.pipe.greet(o.suits)
 	if err != nil {
 		return errors.Join(err, s.end(stop))
 	}
@@ -136,6 +138,15 @@ func (s *spout) end(stop context.CancelFunc) error {
 	closing, cancel := context.WithTimeout(context.Background(), closeFor)
 	defer cancel()
 	return s.dead.Close(closing)
+}
+
+// suits says whether the spout can be one of this topology.
+func (o Options) suits(topology setup) error {
+	if n := topology.siblings(); n > 1 && !strings.HasPrefix(o.Addr, zkcoord.ClusterScheme) {
+		return fmt.Errorf("against a broker that stands alone a group is one process, and this spout has %d tasks, which would get every message %d times: "+
+			"set its parallelism to 1, or name the ZooKeeper of a cluster with --zk", n, n)
+	}
+	return nil
 }
 
 // answerIn is how long Storm may take for a tuple. After its own time-out it fails the tuple, so that twice as long says that it has lost it.

@@ -283,14 +283,14 @@ func TestSpout_HeartbeatsWithoutBroker(t *testing.T) {
 		f.do("next", "")
 	}
 	b.Restart(t)
-	again := f.tuples(1)
-	f.do("ack", again[len(again)-1].ID)
-	f.until("everything is committed", func() bool {
+	for bound := time.Now().Add(patience); offset(t, b.Addr) != ends[2]; {
 		for _, s := range f.do("next", "") {
 			f.do("ack", s.ID)
 		}
-		return offset(t, b.Addr) == ends[2]
-	})
+		if time.Now().After(bound) {
+			t.Fatalf("not everything is committed in %s; the spout says %q", patience, f.logs)
+		}
+	}
 }
 
 // A topology that is deactivated gives up what it has, and goes on there.
@@ -417,6 +417,7 @@ func TestSpout_StormThatIsNone(t *testing.T) {
 		{"", "ShellSpout"},
 		{"hello\nend\n", "not understood"},
 		{`{"pidDir": "/not/there"}` + "\nend\n", "pidDir"},
+		{`{"context": {"taskid": 2, "task->component": {"1": "bolt", "2": "s", "3": "s"}}}` + "\nend\n", "parallelism"},
 		{`{"conf": {}}` + "\nend\n" + "hello\nend\n", "not understood"},
 		{`{"conf": {}}` + "\nend\n" + `{"command": "next"`, "unexpected EOF"},
 	} {

@@ -29,12 +29,12 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO, Callable, Optional, Union
 
 from metaq.blocking.consumer import Consumer
 from metaq.blocking.producer import Delivery, Producer
 from metaq.core.flights import Flight, InFlight
-from metaq.core.place import SCHEME
+from metaq.core.place import SCHEME, is_cluster
 from metaq.errors import BadRequestError, MetaQError, UsageError
 from metaq.model import Message, Offset, Position, TopicPartition, position_of
 from metaq.protocol import check_group, check_topic
@@ -179,7 +179,7 @@ class Spout:
     def serve(self, commands: BinaryIO, answers: BinaryIO) -> None:
         """Speaks with a Storm that is somewhere else."""
         pipe = _Pipe(commands, answers)
-        topology = pipe.greet()
+        topology = pipe.greet(self._suits)
         self._flights.answer_in = self._answer_in(topology)
         self._flights.most = int(_number(topology.get("topology.max.spout.pending")))
         root = logging.getLogger()
@@ -201,6 +201,16 @@ class Spout:
             root.removeHandler(self._lines)
             root.setLevel(before)
             self._end()
+
+    def _suits(self, context: dict[str, Any]) -> None:
+        components = context.get("task->component") or {}
+        mine = components.get(str(context.get("taskid")))
+        tasks = sum(c == mine for c in components.values())
+        if tasks > 1 and not is_cluster(self.address):
+            raise UsageError(
+                f"against a broker that stands alone a group is one process, and this spout has {tasks} tasks, which would get every message {tasks} times: "
+                "set its parallelism to 1, or name the ZooKeeper of a cluster"
+            )
 
     def _answer_in(self, topology: dict[str, Any]) -> float:
         """How long Storm may take for a tuple. After its own time-out it fails the tuple, so that twice as long says that it has lost it."""
@@ -461,11 +471,12 @@ class _Pipe:
             raise UsageError(f"a message of Storm is not understood: {message!r:.100}")
         return message
 
-    def greet(self) -> dict[str, Any]:
+    def greet(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Takes the first message, answers with the process's id, which Storm also looks for as the name of a file, and returns the topology's configuration."""
         first = self.read()
         if not isinstance(first, dict):
             raise UsageError("there was no first message of Storm: a ShellSpout starts this program; it is nothing to type into")
+        check(first.get("context") or {})
         pid = os.getpid()
         if first.get("pidDir"):
             Path(first["pidDir"], str(pid)).touch()
