@@ -90,11 +90,12 @@ func (i *intake) room(ctx context.Context) error {
 		full := i.s.inFlight.bytes >= maxBytes
 		i.s.mu.Unlock()
 		if !full {
-			return ctx.Err()
+			return nil
 		}
 		select {
 		case <-i.s.less:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -20,6 +20,9 @@ var Schemes = []string{"string", "json", "raw"}
 // maxDepth is how deep a message in JSON may be nested. Storm's parser ends its worker, again and again, at a message of 400 levels.
 const maxDepth = 256
 
+// maxDigits is how long a number in JSON may be. Storm's parser takes minutes for a million digits, and is taken for dead meanwhile.
+const maxDigits = 4096
+
 // Fields are the values that a tuple may have.
 var Fields = []string{"message", "topic", "partition", "offset", "id", "attribute"}
 
@@ -107,9 +110,15 @@ func checkJSON(text []byte) error {
 	case !json.Valid(text):
 		return errors.New("it is no JSON")
 	}
-	depth, inString := 0, false
+	depth, digits, inString := 0, 0, false
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
+		c := text[i]
+		if inString || c < '0' || c > '9' {
+			digits = 0
+		} else if digits++; digits > maxDigits {
+			return fmt.Errorf("it is JSON with a number of more than %d digits, which Storm does not read in time", maxDigits)
+		}
+		switch {
 		case inString && c == '\\':
 			i++
 		case c == '"':

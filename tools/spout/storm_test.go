@@ -39,7 +39,7 @@ type said struct {
 }
 
 // text is a value of the tuple that is a string.
-func (s said) text(t *testing.T, i int) string {
+func (s said) text(t testing.TB, i int) string {
 	t.Helper()
 	var v string
 	if err := json.Unmarshal(s.Tuple[i], &v); err != nil {
@@ -50,7 +50,7 @@ func (s said) text(t *testing.T, i int) string {
 
 // fakeStorm is the other end of the pipes.
 type fakeStorm struct {
-	t     *testing.T
+	t     testing.TB
 	in    io.WriteCloser // of the spout
 	said  chan said
 	ended chan error
@@ -64,7 +64,7 @@ func options(addr string) spout.Options {
 }
 
 // startSpout runs a spout, and speaks to it as far as the first command.
-func startSpout(t *testing.T, o spout.Options, conf map[string]any) *fakeStorm {
+func startSpout(t testing.TB, o spout.Options, conf map[string]any) *fakeStorm {
 	t.Helper()
 	in, toSpout := io.Pipe()
 	fromSpout, out := io.Pipe()

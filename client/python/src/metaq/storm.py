@@ -22,6 +22,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -55,6 +56,9 @@ _MAX_LINES = 256
 
 _MAX_DEPTH = 256
 """Levels of a message in JSON. Storm's parser ends its worker, again and again, at a message of 400."""
+
+_MAX_DIGITS = 4096
+"""Digits of a number in JSON. Storm's parser takes minutes for a million, and is taken for dead meanwhile."""
 
 _REPORT_EVERY = 30.0
 """Seconds between reports of the counts."""
@@ -263,7 +267,7 @@ class Spout:
                 return
             try:
                 values = self.tuple_of(flight.message)
-                text = json.dumps(values)
+                text = json.dumps(values, allow_nan=False)
             except Exception as err:
                 self._flights.unreadable(flight, str(err) or repr(err))
                 self._bury(flight)
@@ -534,6 +538,8 @@ class Command(Spout):
             return text
         if _depth(text) > _MAX_DEPTH:
             raise Unreadable(f"it is JSON of more than {_MAX_DEPTH} levels, which Storm does not read")
+        if re.search(rf"\d{{{_MAX_DIGITS + 1}}}", text):  # also in a text, where nobody needs so many
+            raise Unreadable(f"it is JSON with more than {_MAX_DIGITS} digits in a row, which Storm may not read in time")
         try:
             return json.loads(text, parse_constant=_no_constant)
         except ValueError:
