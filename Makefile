@@ -8,14 +8,15 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # How long one fuzz target runs, and how often one benchmark.
 FUZZTIME   ?= 30s
 BENCHCOUNT ?= 1
-# Kills of `make kill9`, megabytes of `make ship-logs`.
+# Kills of `make kill9`, megabytes of `make ship-logs` and `make ship-logs-cluster`.
 KILLS      ?= 200
 MEGABYTES  ?= 200
 
-# Where `make cluster` keeps its data, and its ports.
+# Where `make cluster` keeps its data, its ports and its topics.
 DIR        ?= metaq-cluster
 PORT       ?= 8123
 ZK_PORT    ?= 2181
+TOPICS     ?= greetings
 
 # Packages of `make chaos`; empty: all.
 CHAOS      ?=
@@ -32,7 +33,7 @@ OUT        ?=
 DOC        ?= docs/performance.md
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs clean
+.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs ship-logs-cluster clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +44,8 @@ build: ## one static binary at bin/metaq
 run: build ## start a broker in the foreground, on the defaults
 	./bin/metaq serve
 
-cluster: build ## a ZooKeeper and two brokers on loopback, data below metaq-cluster; DIR, PORT, ZK_PORT choose others
-	@PORT='$(PORT)' ZK_PORT='$(ZK_PORT)' ./scripts/cluster.sh $(DIR)
+cluster: build ## a ZooKeeper and two brokers on loopback, data below metaq-cluster; DIR, PORT, ZK_PORT, TOPICS choose others
+	@PORT='$(PORT)' ZK_PORT='$(ZK_PORT)' TOPICS='$(TOPICS)' ./scripts/cluster.sh $(DIR)
 
 test: check ## format, vet, lint and all tests
 	./scripts/test-setup.sh
@@ -104,6 +105,9 @@ kill9: ## kill -9 the broker KILLS (200) times under load, and count what is los
 
 ship-logs: build ## ship MEGABYTES (200) of this machine's log lines through a broker that is killed on the way
 	./scripts/ship-real-logs.sh $(MEGABYTES)
+
+ship-logs-cluster: build ## the same into a cluster of two brokers, one of which is killed, and out of it by a group in Go
+	./scripts/ship-real-logs-cluster.sh $(MEGABYTES)
 
 clean: ## remove what was built
 	rm -rf bin cover.out cover.html

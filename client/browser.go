@@ -71,7 +71,7 @@ func OpenBrowser(ctx context.Context, addr, topic string, opts ...BrowserOption)
 	if b.topic, err = protocol.ParseTopic(topic); err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
 	}
-	if b.cluster, err = openCluster(addr, slog.New(slog.DiscardHandler)); err != nil {
+	if b.cluster, err = openCluster(addr, ZooKeeper{}, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
 	if err := b.open(ctx, o.start); err != nil {

@@ -30,8 +30,8 @@ type way struct {
 }
 
 // openCluster takes the address of a broker, host:port, or of a cluster, see zkcoord.ParseClusterAddress. It connects to nothing yet; an error is about
-// the address.
-func openCluster(addr string, log *slog.Logger) (*cluster, error) {
+// the address or the options.
+func openCluster(addr string, z ZooKeeper, log *slog.Logger) (*cluster, error) {
 	c := &cluster{ways: map[string]*way{}}
 	if !strings.HasPrefix(addr, zkcoord.ClusterScheme) {
 		c.alone = addr
@@ -41,7 +41,12 @@ func openCluster(addr string, log *slog.Logger) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
 	}
-	if c.session, err = zkcoord.Connect(zkcoord.Config{Connect: at.Connect, Log: log}); err != nil {
+	config, err := z.over(at)
+	if err != nil {
+		return nil, fmt.Errorf("metaq: %w", err)
+	}
+	config.Log = log
+	if c.session, err = zkcoord.Connect(config); err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
 	}
 	c.layout = at.Root

@@ -99,13 +99,16 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	if o.broadcast && o.offsets == nil {
 		return nil, errors.New("metaq: each broadcast consumer keeps its own offsets: give it a store of its own (WithOffsetStore), for example a file of package offsetfile")
 	}
+	if o.onBrokers && o.offsets != nil {
+		return nil, errors.New("metaq: offsets cannot be both on the brokers (WithBrokerOffsets) and in a store of the program (WithOffsetStore)")
+	}
 	if o.workers < 1 {
 		return nil, fmt.Errorf("metaq: %d workers: at least one is needed", o.workers)
 	}
 	if o.inHand < 1 {
 		return nil, fmt.Errorf("metaq: %d messages of a partition in hand: at least one is needed", o.inHand)
 	}
-	if c.cluster, err = openCluster(addr, o.log); err != nil {
+	if c.cluster, err = openCluster(addr, o.zookeeper, o.log); err != nil {
 		return nil, err
 	}
 	if o.recovery != nil {
@@ -121,6 +124,9 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 
 // assign makes the assignment, and the store of offsets that goes with it.
 func (c *Consumer) assign() {
+	if c.options.onBrokers && c.cluster.directory != nil {
+		c.options.offsets = NewBrokerOffsets(c.connectionTo)
+	}
 	c.offsets = c.options.offsets
 	switch {
 	case c.cluster.directory == nil:
@@ -245,6 +251,16 @@ func (c *Consumer) connection(ctx context.Context, addr string) (*Conn, error) {
 		err = &StatusError{Status: protocol.StatusTimeout, Text: "no connection to " + addr}
 	}
 	return conn, err
+}
+
+// connectionTo is the one to the master of a broker.
+func (c *Consumer) connectionTo(ctx context.Context, broker int) (*Conn, error) {
+	for _, topic := range c.topics {
+		if master, _ := c.assignment.replicas(zkcoord.TopicPartition{Topic: topic, Partition: Partition{Broker: broker}}); master != "" {
+			return c.connection(ctx, master)
+		}
+	}
+	return nil, fmt.Errorf("broker %d: %w", broker, errNoAddress)
 }
 
 // gaveUp ends the consumer with an error that no retry mends.

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/protocol"
 )
 
@@ -22,8 +24,10 @@ type fakeBroker struct {
 	answer func(n int, body string) reaction // n counts puts over all connections, from 1
 
 	mu     sync.Mutex
+	route  func(topic string) (protocol.Status, string) // what it says of partitions
 	puts   int
 	stored []string
+	chosen []int32 // the partitions of what is stored, as they were asked for
 }
 
 // reaction is what the fake does with a put.
@@ -44,6 +48,7 @@ func startFake(t *testing.T, answer func(n int, body string) reaction) *fakeBrok
 		t.Fatal(err)
 	}
 	b := &fakeBroker{addr: l.Addr().String(), answer: answer}
+	b.route = b.onePartition
 	var conns sync.WaitGroup
 	conns.Add(1)
 	go func() {
@@ -92,7 +97,11 @@ func (b *fakeBroker) serve(c net.Conn) {
 func (b *fakeBroker) handle(r *protocol.Request) (out []byte, ok bool) {
 	switch r.Verb {
 	case protocol.VerbRoute:
-		return protocol.AppendResult(nil, protocol.StatusOK, r.Opaque, "0 "+b.addr+"\r\n"), true
+		b.mu.Lock()
+		route := b.route
+		b.mu.Unlock()
+		status, text := route(string(r.Topic))
+		return protocol.AppendResult(nil, status, r.Opaque, text), true
 	case protocol.VerbPut:
 	default:
 		return protocol.AppendResult(nil, protocol.StatusNotFound, r.Opaque, "nothing"), true
@@ -103,6 +112,7 @@ func (b *fakeBroker) handle(r *protocol.Request) (out []byte, ok bool) {
 	what := b.answer(b.puts, string(r.Body))
 	if what == store || what == storeCut {
 		b.stored = append(b.stored, string(r.Body))
+		b.chosen = append(b.chosen, r.Partition)
 	}
 	switch what {
 	case refuse:
@@ -117,10 +127,120 @@ func (b *fakeBroker) handle(r *protocol.Request) (out []byte, ok bool) {
 	return protocol.AppendPutResult(nil, r.Opaque, int64(b.puts), 0, 0), true
 }
 
+// onePartition is what a broker with one partition says of it.
+func (b *fakeBroker) onePartition(string) (protocol.Status, string) {
+	return protocol.StatusOK, "0 " + b.addr + "\r\n"
+}
+
+// says makes it answer route with something else.
+func (b *fakeBroker) says(route func(topic string) (protocol.Status, string)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.route = route
+}
+
 func (b *fakeBroker) list() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append([]string(nil), b.stored...)
+}
+
+// A broker that does not tell its partitions may choose one for a message that can go anywhere, but not for one of a key: the next one would go elsewhere.
+func TestProducer_AKeyWaitsForThePartitionsToBeKnown(t *testing.T) {
+	b := startFake(t, func(int, string) reaction { return store })
+	b.says(func(string) (protocol.Status, string) { return protocol.StatusError, "no such topic yet" })
+	p := producer(t, b.addr)
+	ctx := testContext(t)
+	keyed := client.Message{Topic: "t", Key: "k", Body: []byte("keyed")}
+	_, err := p.SendMessage(ctx, keyed)
+	var status *client.StatusError
+	if !errors.As(err, &status) || status.Status != protocol.StatusError || !strings.Contains(err.Error(), "the partitions of t are not known") {
+		t.Errorf("a message of a key while the partitions are not known: %v", err)
+	}
+	if _, err := p.Send(ctx, "t", []byte("free")); err != nil {
+		t.Errorf("a message that may go anywhere: %v", err)
+	}
+	fixed := producer(t, b.addr, client.WithSelector(client.Fixed(client.Partition{})))
+	if _, err := fixed.Send(ctx, "t", []byte("fixed")); !errors.As(err, &status) {
+		t.Errorf("a message for one partition: %v", err)
+	}
+	b.says(func(string) (protocol.Status, string) { return protocol.StatusOK, "" })
+	if _, err := p.SendMessage(ctx, keyed); !errors.As(err, &status) || status.Status != protocol.StatusForbidden {
+		t.Errorf("a message of a key while all partitions are closed: %v", err)
+	}
+	b.says(b.onePartition)
+	if _, err := p.SendMessage(ctx, keyed); err != nil {
+		t.Error(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if fmt.Sprint(b.stored, b.chosen) != "[free keyed] [-1 0]" {
+		t.Errorf("stored %v in %v", b.stored, b.chosen)
+	}
+}
+
+// While messages of a key wait for an answer to route, those of other topics behind them do not fail with them.
+func TestProducer_ATopicThatIsRefusedFailsAlone(t *testing.T) {
+	b := startFake(t, func(int, string) reaction { return store })
+	asked, answer := make(chan struct{}), make(chan struct{})
+	b.says(func(topic string) (protocol.Status, string) {
+		switch topic {
+		case "first":
+			close(asked)
+			<-answer
+		case "none":
+			return protocol.StatusError, "no such topic"
+		}
+		return b.onePartition(topic)
+	})
+	p := producer(t, b.addr)
+	ended := make(chan error, 1)
+	p.SendAsync(client.Message{Topic: "first", Body: []byte("a")}, func(client.Receipt, error) {})
+	<-asked
+	p.SendAsync(client.Message{Topic: "none", Key: "k", Body: []byte("b")}, func(client.Receipt, error) {})
+	p.SendAsync(client.Message{Topic: "there", Key: "k", Body: []byte("c")}, func(_ client.Receipt, err error) { ended <- err })
+	close(answer)
+	if err := <-ended; err != nil {
+		t.Errorf("a message of another topic: %v", err)
+	}
+}
+
+// The first puts to a topic make it, from several producers at the same time, and each key has its partition all the same.
+func TestProducer_AKeyOfANewTopicHasOnePartition(t *testing.T) {
+	b := metaqtest.Start(t, metaqtest.Set("numPartitions", "8"))
+	var mu sync.Mutex
+	went := map[string]map[int32]bool{} // by topic and key
+	var producers []*client.Producer
+	for range 3 {
+		producers = append(producers, producer(t, b.Addr))
+	}
+	var sending sync.WaitGroup
+	for topic := range 20 {
+		for i := range 24 {
+			m := client.Message{Topic: fmt.Sprint("new", topic), Key: fmt.Sprint("key", i%4), Body: []byte("x")}
+			sending.Add(1)
+			producers[i%3].SendAsync(m, func(r client.Receipt, err error) {
+				defer sending.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Errorf("%s %s: %v", m.Topic, m.Key, err)
+					return
+				}
+				place := m.Topic + " " + m.Key
+				if went[place] == nil {
+					went[place] = map[int32]bool{}
+				}
+				went[place][r.Partition] = true
+			})
+		}
+	}
+	sending.Wait()
+	for place, partitions := range went {
+		if len(partitions) != 1 {
+			t.Errorf("%s: partitions %v", place, partitions)
+		}
+	}
 }
 
 func TestProducer_RetriesWhatIsRefusedForAWhile(t *testing.T) {

@@ -17,8 +17,10 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/client/offsetfile"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
 
@@ -203,6 +205,49 @@ func TestGroup_NoOffsetMovesToAnotherMemberWhenZooKeeperIsEmpty(t *testing.T) {
 	}
 }
 
+// ZooKeeper is set up empty, and a member has got a partition before the one comes back that knows how far the group is there, and does not get it again: that one puts
+// its offset there, and the new owner waits for it.
+func TestGroup_AMemberWithoutThePartitionRestoresItsOffset(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	line := zookeeper.NewLine(t, c.Addr)
+	gone := consumeElsewhere(t, c, "a", 0, nil)
+	c.sharedBy(t, "g", "a")
+	b := run(t, consumer(t, "zk://"+line.Addr, "g", "t", client.WithConsumerID("b")), nil)
+	c.sharedBy(t, "g", "a", "b")
+	d := run(t, member(t, c, "g", "d"), nil) // has never had 1-0, and does not know how far the group is there
+	c.sharedBy(t, "g", "a", "b", "d")
+	f := newFeed(t, c.addr)
+	f.send(40)
+	eventually(t, "everything is received", func() bool { return gone.count()+b.count()+d.count() == 40 })
+	if owner := c.owners(t, "g")["1-0"]; owner != "b" {
+		t.Fatalf("1-0 is %s's", owner)
+	}
+	c.Kill(t)
+	line.Cut()
+	gone.kill(t)
+	c.Empty(t)
+	c.Restart(t)
+	c.sharedBy(t, "g", "d")
+	if _, version := c.offset(t, "g", "1-0"); version >= 0 {
+		t.Fatal("there is an offset of 1-0 before b is back")
+	}
+	line.Mend()
+	eventually(t, "the offset of 1-0 is there again", func() bool { got, version := c.offset(t, "g", "1-0"); return version >= 0 && got == f.ends["1-0"] })
+	c.sharedBy(t, "g", "b", "d")
+	if owner := c.owners(t, "g")["1-0"]; owner != "d" {
+		t.Fatalf("1-0 is %s's", owner)
+	}
+	later := f.send(8)
+	eventually(t, "what came later is received", func() bool { return holds(later, b, d) })
+	for _, m := range d.messages() {
+		if partitionOf(m) == "1-0" && !slices.Contains(later, string(m.Body)) {
+			t.Fatalf("d was given %s of 1-0, which b had had", m.Body)
+		}
+	}
+}
+
 // clusterConfig is the configuration of a broker of the cluster with the topic t.
 func (c *testCluster) clusterConfig(id, partitions int) string {
 	return fmt.Sprintf("[system]\nbrokerId=%d\nhostName=127.0.0.1\n[zookeeper]\nzk.zkConnect=%s\nzk.zkSessionTimeoutMs=2000\nzk.zkSyncTimeMs=50\n[topic=t]\nnumPartitions=%d\n",
@@ -306,6 +351,45 @@ func TestBroadcast(t *testing.T) {
 	}
 }
 
+// Broadcast consumers need ZooKeeper only to learn of brokers: they read on while it is away, and when it is set up empty and no broker has come back to it yet.
+func TestBroadcast_ReadsOnWithoutZooKeeper(t *testing.T) {
+	c := startCluster(t)
+	brokers := []*metaqtest.Broker{metaqtest.Start(t), metaqtest.Start(t)}
+	for id, b := range brokers {
+		c.register(t, id, b.Addr, 1)
+	}
+	store, err := offsetfile.Open(filepath.Join(t.TempDir(), "offsets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	a := run(t, consumer(t, c.addr, "g", "t", client.WithBroadcast(), client.WithOffsetStore(store)), nil)
+	var sent []string
+	send := func(when string) { // to the brokers themselves
+		t.Helper()
+		for _, b := range brokers {
+			sent = append(sent, fmt.Sprint("message ", len(sent)))
+			sendAll(t, b.Addr, "t", sent[len(sent)-1])
+		}
+		eventually(t, when+": everything is received", func() bool { return holds(sent, a) })
+	}
+	send("before")
+	c.Kill(t)
+	for began := time.Now(); time.Since(began) < 5*time.Second; { // its session has 4 s
+		send("ZooKeeper is away")
+	}
+	c.Empty(t)
+	c.session.Close() // so that nobody registers brokers again
+	c.Restart(t)
+	eventually(t, "the consumer looks at ZooKeeper again", func() bool { return c.Count(t, zookeeper.Watches) > 0 })
+	for began := time.Now(); time.Since(began) < time.Second; {
+		send("ZooKeeper is empty")
+	}
+	if a.count() != len(sent) {
+		t.Errorf("%d messages were given out for %d", a.count(), len(sent))
+	}
+}
+
 func TestNewConsumer_Refuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		opt  client.ConsumerOption
@@ -318,6 +402,10 @@ func TestNewConsumer_Refuses(t *testing.T) {
 		if _, err := client.NewConsumer("zk://127.0.0.1:1", "g", []string{"t"}, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	_, err := client.NewConsumer("zk://127.0.0.1:1", "g", []string{"t"}, client.WithBrokerOffsets(), client.WithOffsetStore(newMemoryStore()))
+	if err == nil || !strings.Contains(err.Error(), "WithBrokerOffsets") {
+		t.Errorf("two places for its offsets: %v", err)
 	}
 	if _, err := client.NewConsumer("zk://", "g", []string{"t"}); err == nil {
 		t.Error("an address without a server is taken")

@@ -422,3 +422,130 @@ func TestGroup_NoOffsetMovesWhenZooKeeperIsEmpty(t *testing.T) {
 		t.Errorf("%d messages were given out for 8", n)
 	}
 }
+
+// Members are told of what they get and give up, in an order in which no partition has two of them.
+func TestGroup_TellsOfItsPartitions(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 4)
+	var mu sync.Mutex
+	has := map[string]string{}
+	tell := func(who string) client.ConsumerOption {
+		return client.WithRebalanced(func(got, gaveUp []zkcoord.TopicPartition) {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(got)+len(gaveUp) == 0 {
+				t.Errorf("%s is told of nothing", who)
+			}
+			for _, p := range gaveUp {
+				if has[p.String()] != who {
+					t.Errorf("%s gave up %s, which %q has", who, p, has[p.String()])
+				}
+				delete(has, p.String())
+			}
+			for _, p := range got {
+				if has[p.String()] != "" {
+					t.Errorf("%s got %s, which %s has", who, p, has[p.String()])
+				}
+				has[p.String()] = who
+			}
+		})
+	}
+	all := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return fmt.Sprint(has)
+	}
+	a := run(t, member(t, c, "g", "a", tell("a")), nil)
+	eventually(t, "a is told of everything", func() bool { return all() == "map[t/0-0:a t/0-1:a t/0-2:a t/0-3:a]" })
+	b := run(t, member(t, c, "g", "b", tell("b")), nil)
+	eventually(t, "each is told of its half", func() bool { return all() == "map[t/0-0:a t/0-1:a t/0-2:b t/0-3:b]" })
+	a.end(t)
+	eventually(t, "b is told of everything", func() bool { return all() == "map[t/0-0:b t/0-1:b t/0-2:b t/0-3:b]" })
+	b.end(t)
+	if got := all(); got != "map[]" {
+		t.Errorf("after both were closed: %s", got)
+	}
+}
+
+// Who loses its partitions with the session is told so at once, also while a commit waits for a ZooKeeper that says nothing.
+func TestGroup_TellsOfALostSession(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	gave := make(chan int, 16)
+	a := run(t, member(t, c, "g", "a", client.WithCommitEvery(5*time.Millisecond), client.WithRebalanced(func(_, gaveUp []zkcoord.TopicPartition) { gave <- len(gaveUp) })), nil)
+	f := newFeed(t, c.addr)
+	f.send(2)
+	eventually(t, "a reads", func() bool { return a.count() == 2 })
+	if n := <-gave; n != 0 {
+		t.Fatalf("%d partitions were given up", n)
+	}
+	c.Pause(t)
+	defer c.Resume(t)
+	f.send(2) // to be committed
+	eventually(t, "a is told that it has lost its partitions", func() bool { return len(gave) > 0 })
+	if n := <-gave; n != 2 {
+		t.Errorf("it has lost %d partitions, want 2", n)
+	}
+}
+
+// The offsets of a group in a cluster may lie on the brokers, each where its partition is, and in a store of the program; then ZooKeeper has none. Whoever gets a
+// partition goes on there.
+func TestGroup_OffsetsElsewhere(t *testing.T) {
+	shared := newMemoryStore()
+	for name, opt := range map[string]client.ConsumerOption{"on the brokers": client.WithBrokerOffsets(), "in a store of the program": client.WithOffsetStore(shared)} {
+		t.Run(name, func(t *testing.T) {
+			c := startCluster(t)
+			c.broker(t, 0, 2)
+			second := c.broker(t, 1, 2)
+			f := newFeed(t, c.addr)
+			f.send(40)
+			a := run(t, member(t, c, "g", "a", opt), nil)
+			eventually(t, "a has everything", func() bool { return holds(f.sent, a) })
+			b := run(t, member(t, c, "g", "b", opt), nil)
+			c.sharedBy(t, "g", "a", "b")
+			second.Restart() // the offsets are there yet
+			f.send(40)
+			eventually(t, "both have everything", func() bool { return holds(f.sent, a, b) })
+			a.end(t)
+			c.sharedBy(t, "g", "b")
+			f.send(4)
+			eventually(t, "b has the rest", func() bool { return holds(f.sent, a, b) })
+			b.end(t)
+			if n := a.count() + b.count(); n != len(f.sent) {
+				t.Errorf("%d messages were given out for %d", n, len(f.sent))
+			}
+			for p := range f.ends {
+				if offset, version := c.offset(t, "g", p); version >= 0 {
+					t.Errorf("%s: ZooKeeper has the offset %+v", p, offset)
+				}
+			}
+		})
+	}
+}
+
+// A broker that joins the cluster, and partitions that a topic gets, are read by the group that is there already.
+func TestGroup_ReadsWhatIsAdded(t *testing.T) {
+	c := startCluster(t)
+	first := metaqtest.Start(t, metaqtest.Set("numPartitions", "3"))
+	registered := c.register(t, 0, first.Addr, 1)
+	a, b := run(t, member(t, c, "g", "a"), nil), run(t, member(t, c, "g", "b"), nil)
+	f := newFeed(t, c.addr)
+	uses := func(place string) {
+		t.Helper()
+		eventually(t, place+" is used", func() bool { f.send(1); _, used := f.ends[place]; return used })
+		f.send(8)
+		eventually(t, "everything of "+place+" is read", func() bool { return holds(f.sent, a, b) })
+	}
+	uses("0-0")
+	c.offer(t, registered, 3)
+	uses("0-2")
+	c.broker(t, 1, 1)
+	uses("1-0")
+	eventually(t, "each partition has one owner", func() bool {
+		owners := c.owners(t, "g")
+		return len(owners) == 4 && len(slices.DeleteFunc(slices.Collect(maps.Values(owners)), func(who string) bool { return who != "a" })) == 2
+	})
+	if n := a.count() + b.count(); n != len(f.sent) {
+		t.Errorf("%d messages were given out for %d", n, len(f.sent))
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -147,13 +148,16 @@ func (l *lane) pause() {
 	}
 }
 
-// send puts a batch on its way over one connection. After the first failure the rest of it fails as well: were it sent over a new
-// connection, it would overtake what failed.
+// send puts a batch on its way over one connection. After the first failure that is tried again the rest of it fails as well: were it sent, it would overtake
+// what failed.
 func (l *lane) send(batch []*sending) {
-	conn, err := l.connected()
+	conn, broken := l.connected()
 	for _, s := range batch {
+		err := broken
 		if err == nil && !s.chosen {
-			err = l.choose(conn, s)
+			if err = l.choose(conn, s); Retriable(err) {
+				broken = err
+			}
 		}
 		if err != nil {
 			l.landed(s, Receipt{}, err)
@@ -212,36 +216,49 @@ func (l *lane) setConn(c *Conn) {
 	l.conn = c
 }
 
-// choose picks the partition of a message for a broker that stands alone. It asks for them if need be.
+// choose picks the partition of a message for a broker that stands alone. It asks for them if need be. A broker that does not tell them, such as one of the original,
+// chooses itself, but only for what may go anywhere: messages of a key would go to several partitions.
 func (l *lane) choose(conn *Conn, s *sending) error {
 	p := l.p
+	anywhere := p.options.anywhere && s.free()
 	p.mu.Lock()
 	t := p.publishingLocked(s.topic)
-	stale := time.Now().After(t.until)
+	stale := time.Now().After(t.until) || len(t.partitions) == 0 && !anywhere
 	p.mu.Unlock()
+	var refused error
 	if stale {
 		ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
 		defer cancel()
 		list, err := conn.Route(ctx, s.topic)
 		switch {
-		case err != nil && ctx.Err() != nil && p.ctx.Err() == nil:
+		case p.ctx.Err() != nil:
+			return ErrClosed
+		case err != nil && ctx.Err() != nil:
 			return &StatusError{Status: protocol.StatusTimeout, Text: "no answer to route"}
 		case Retriable(err):
 			return err
 		}
-		// With another error the put itself will say what is wrong with the topic.
-		partitions := make([]Partition, len(list))
-		for i, r := range list {
-			partitions[i] = Partition{Number: r.Partition}
-		}
+		refused = err
 		p.mu.Lock()
-		t.partitions, t.until = partitions, time.Now().Add(routeFor)
+		if err == nil { // otherwise what was known before may be right
+			t.partitions = make([]Partition, len(list))
+			for i, r := range list {
+				t.partitions[i] = Partition{Number: r.Partition}
+			}
+		}
+		t.until = time.Now().Add(routeFor)
 		p.mu.Unlock()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(t.partitions) > 0 { // otherwise the broker chooses
+	switch {
+	case len(t.partitions) > 0:
 		s.partition, s.chosen = p.options.selector(&s.message, t.partitions), true
+	case anywhere: // the broker chooses, or says what is wrong with the topic
+	case refused != nil:
+		return fmt.Errorf("metaq: the partitions of %s are not known: %w", s.topic, refused)
+	default:
+		return &StatusError{Status: protocol.StatusForbidden, Text: fmt.Sprintf("all partitions of %s are closed", s.topic)}
 	}
 	return nil
 }

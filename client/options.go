@@ -9,13 +9,15 @@ import (
 
 // producerOptions are the settings of a Producer; the defaults are in NewProducer.
 type producerOptions struct {
-	selector    Selector
+	selector    Selector // nil: the default
+	anywhere    bool     // the broker may choose the partition of a message without a key
 	window      int
 	maxMessages int
 	maxBytes    int
 	retryFor    time.Duration
 	timeout     time.Duration
 	ordered     *Ordered
+	zookeeper   ZooKeeper
 	log         *slog.Logger
 }
 
@@ -51,6 +53,7 @@ type consumerOptions struct {
 	commitEvery time.Duration
 	refresh     time.Duration
 	offsets     OffsetStore // nil: those of the place, see WithOffsetStore
+	onBrokers   bool        // each on the broker of its partition, see WithBrokerOffsets
 	id          string      // "": one is made
 	assign      zkcoord.Assignment
 	broadcast   bool
@@ -59,6 +62,8 @@ type consumerOptions struct {
 	filters     []Filter
 	seen        Seen      // nil: every message is new
 	recovery    *Recovery // nil: Run ends with the first message that fails
+	zookeeper   ZooKeeper
+	rebalanced  func(got, gaveUp []zkcoord.TopicPartition) // may be nil
 	log         *slog.Logger
 }
 
@@ -84,6 +89,9 @@ func WithOffsetStore(s OffsetStore) ConsumerOption {
 	return func(o *consumerOptions) { o.offsets = s }
 }
 
+// WithBrokerOffsets keeps the offsets of a group in a cluster on the brokers, each where its partition is, see BrokerOffsets. Members in Java cannot read them there.
+func WithBrokerOffsets() ConsumerOption { return func(o *consumerOptions) { o.onBrokers = true } }
+
 // WithConsumerID names the consumer in its group, as no other of the group is named. Default: one is made of address, process and time.
 func WithConsumerID(id string) ConsumerOption { return func(o *consumerOptions) { o.id = id } }
 
@@ -95,6 +103,13 @@ func WithAssignment(a zkcoord.Assignment) ConsumerOption {
 
 // WithBroadcast makes a consumer of a cluster read every partition, whoever else is in the group. It needs an offset store of its own, a file for example.
 func WithBroadcast() ConsumerOption { return func(o *consumerOptions) { o.broadcast = true } }
+
+// WithRebalanced tells a member of a group in a cluster of the partitions that it gets, before it is given messages of them, and of those that it has given up: nothing
+// more of them is handed over, and unless they were lost with the session, nothing is in a handler's hands either, and what was done is committed. One call ends
+// before the next one begins, and the group waits for it, so it should be short; it must not call the consumer.
+func WithRebalanced(fn func(got, gaveUp []zkcoord.TopicPartition)) ConsumerOption {
+	return func(o *consumerOptions) { o.rebalanced = fn }
+}
 
 // WithConsumerLog takes a logger for reconnects. Default: silent.
 func WithConsumerLog(l *slog.Logger) ConsumerOption { return func(o *consumerOptions) { o.log = l } }

@@ -64,7 +64,7 @@ func (p *Producer) openOrdered(c Ordered) error {
 		}
 		slices.SortFunc(o.partitions[topic], zkcoord.ComparePartitions)
 	}
-	dir, found, err := openSpillDir(c.Dir, c.MaxBytes)
+	dir, found, err := openSpillDir(c.Dir, spillMagic, c.MaxBytes)
 	if err != nil {
 		return err
 	}

@@ -63,11 +63,14 @@ func (s *sending) free() bool { return !s.message.Partition.made && s.message.Ke
 // connected at the first message for them.
 func NewProducer(addr string, opts ...ProducerOption) (*Producer, error) {
 	o := producerOptions{
-		selector: RoundRobin(), window: 4096, maxMessages: 1 << 16, maxBytes: 64 << 20, retryFor: 30 * time.Second, timeout: 5 * time.Second,
+		window: 4096, maxMessages: 1 << 16, maxBytes: 64 << 20, retryFor: 30 * time.Second, timeout: 5 * time.Second,
 		log: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {
 		opt(&o)
+	}
+	if o.selector == nil {
+		o.selector, o.anywhere = RoundRobin(), true
 	}
 	if o.window < 1 || o.maxMessages < 1 || o.maxBytes < 1 {
 		return nil, fmt.Errorf("metaq: a window of %d and a buffer of %d messages and %d bytes: each must be at least 1", o.window, o.maxMessages, o.maxBytes)
@@ -79,7 +82,7 @@ func NewProducer(addr string, opts ...ProducerOption) (*Producer, error) {
 	p.room = sync.NewCond(&p.mu)
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	var err error
-	if p.cluster, err = openCluster(addr, o.log); err != nil {
+	if p.cluster, err = openCluster(addr, o.zookeeper, o.log); err != nil {
 		p.stop()
 		return nil, err
 	}

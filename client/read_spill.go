@@ -46,6 +46,9 @@ func readSpill(name string, yield func(Message, error) bool) error {
 	}
 	begin, end := int64(0), info.Size()
 	if waits {
+		if err := (&segment{file: f, magic: spillMagic}).checkKind(); err != nil {
+			return err
+		}
 		begin = spillHeader
 		var header [spillHeader]byte
 		if _, err := f.ReadAt(header[:], 0); err != nil || string(header[:len(spillMagic)]) != spillMagic {

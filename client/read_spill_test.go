@@ -73,7 +73,7 @@ func TestReadSpill_ReadsWhatIsWhole(t *testing.T) {
 	if len(got) != 3 || got[0] != "t red one" || !strings.Contains(got[1], name+": damaged at byte 46") || got[2] != "t red three" {
 		t.Errorf("the second is damaged: %q", got)
 	}
-	if got := spilled(filepath.Join(filepath.Dir(name), "other")); len(got) != 1 || !strings.Contains(got[0], "no name of a spill file") {
+	if got := spilled(filepath.Join(filepath.Dir(name), "other")); len(got) != 1 || !strings.Contains(got[0], "is no name of one") {
 		t.Errorf("another file: %q", got)
 	}
 }

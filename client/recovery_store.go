@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A store of messages whose handler failed is a directory as spill.go draws it, with a queue for each partition. The flag of a frame says what its data is:
+// A store of messages whose handler failed is a directory as spill.go draws it, with another magic, and with a queue for each partition. The flag of a frame says what its data is:
 //
 //	0  a message. One with the same offset and id takes the place of an earlier one: it was tried again.
 //	     8       8     8   8 (ms)  4      4
@@ -72,7 +72,7 @@ type failedStore struct {
 }
 
 func openFailedStore(dir string, maxBytes int64) (*failedStore, error) {
-	d, found, err := openSpillDir(dir, maxBytes)
+	d, found, err := openSpillDir(dir, failedMagic, maxBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -39,6 +40,46 @@ func takeAll(t *testing.T, s *failedStore) (list []*failedMessage) {
 			t.Fatal(err)
 		}
 		list = append(list, m)
+	}
+}
+
+// What a consumer keeps and what a producer has put on its disk are not taken for each other.
+func TestFailedStore_IsNoSpill(t *testing.T) {
+	dir := t.TempDir()
+	s := openFailed(t, dir, 1<<20)
+	if err := errors.Join(s.add(failing(3, "secret")), s.close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*"+spillSuffix))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	n := 0
+	for m, err := range ReadSpill(names[0]) {
+		if n++; !errors.Is(err, errOfConsumer) || !strings.Contains(err.Error(), names[0]) {
+			t.Errorf("ReadSpill: %q, %v", m.Body, err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("ReadSpill yields %d times, want an error once", n)
+	}
+	order := Ordered{Dir: dir, Partitions: map[string]map[int]int32{"t": {0: 1}}}
+	if _, err := NewProducer("127.0.0.1:1", WithOrdered(order)); !errors.Is(err, errOfConsumer) {
+		t.Errorf("a producer with the directory of a consumer: %v", err)
+	}
+	order.Dir = filepath.Join(t.TempDir(), "g")
+	p, err := NewProducer("127.0.0.1:1", WithOrdered(order))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Send(t.Context(), "t", []byte("x")); err != nil || !r.Spilled {
+		t.Fatal(r, err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewConsumer("127.0.0.1:1", "g", []string{"t"}, WithRecovery(Recovery{Dir: filepath.Dir(order.Dir)})); !errors.Is(err, errOfProducer) {
+		t.Errorf("a consumer with the directory of a producer: %v", err)
 	}
 }
 
@@ -166,8 +207,16 @@ func TestFailedStore_ATornEndIsCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	torn := slices.Clone(whole)
+	binary.BigEndian.PutUint64(torn[spillFlushed:], uint64(first)) // as it was before the last flush
 	for cut := first; cut < int64(len(whole)); cut++ {
 		if err := os.WriteFile(files[0], whole[:cut], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openFailedStore(dir, 1<<30); err == nil || !strings.Contains(err.Error(), "recovery "+files[0]+": damaged at byte") {
+			t.Fatalf("what was flushed is cut at %d: %v", cut, err)
+		}
+		if err := os.WriteFile(files[0], torn[:cut], 0o644); err != nil {
 			t.Fatal(err)
 		}
 		s := openFailed(t, dir, 1<<30)

@@ -56,10 +56,11 @@ func (s *share) Acquire(claims []zkcoord.Claim) {
 		s.session = status.ID
 	}
 	s.c.mu.Unlock()
-	list := make([]claimed, len(claims))
+	list, got := make([]claimed, len(claims)), make([]zkcoord.TopicPartition, len(claims))
 	for i, claim := range claims {
-		list[i] = claimed{claim.TopicPartition, claim.Valid}
+		list[i], got[i] = claimed{claim.TopicPartition, claim.Valid}, claim.TopicPartition
 	}
+	s.tell(got, nil)
 	s.c.acquire(list...)
 }
 
@@ -82,10 +83,23 @@ func (s *share) Release(claims []zkcoord.Claim) {
 			lost = append(lost, claim.TopicPartition)
 		}
 	}
-	s.c.drop(lost)
-	s.restore(lost)
+	if len(lost) > 0 {
+		s.c.drop(lost)
+		s.restore(lost)
+		s.tell(nil, lost) // now, and not when ZooKeeper is back
+	}
+	if len(mine) == 0 {
+		return
+	}
 	if err := s.c.release(ctx, mine); err != nil {
 		s.c.options.log.Warn("partitions are given up, and not all is done or committed", "group", s.c.group, "error", err)
+	}
+	s.tell(nil, mine)
+}
+
+func (s *share) tell(got, gaveUp []zkcoord.TopicPartition) {
+	if fn := s.c.options.rebalanced; fn != nil {
+		fn(got, gaveUp)
 	}
 }
 
@@ -109,7 +123,7 @@ func (s *share) restore(lost []zkcoord.TopicPartition) {
 	s.c.done.Go(func() {
 		store := newZooKeeperOffsets(s.c.cluster, s.c.group) // what the others remember of versions is theirs
 		pause := newBackoff()
-		for len(been) > 0 && s.c.cluster.session.Await(s.c.ctx) == nil {
+		for len(been) > 0 && s.c.ctx.Err() == nil && s.c.cluster.session.Await(s.c.ctx) == nil {
 			for key, offset := range been {
 				if s.restoreOne(store, key, offset) == nil {
 					delete(been, key)

@@ -23,7 +23,7 @@ import (
 //	TOPIC.B-P.refused        messages that a broker refused for good after they were accepted, as frames; ReadSpill reads them
 //	lock                     held by the producer that uses the directory
 //
-// A consumer keeps messages whose handler failed in the same kind of files; recovery_store.go tells what their frames say.
+// A consumer keeps messages whose handler failed in files that differ in the magic and in what their frames say, see recovery_store.go.
 //
 // A spill file begins with a header, and then come frames; numbers are big-endian:
 //
@@ -37,8 +37,9 @@ import (
 // The offsets in the header are written without a flush. After a power cut some messages may be sent again, and what is damaged counts as the torn end of the last
 // write unless the header says that it was safe once.
 const (
-	spillMagic   = "MQSPILL1"
-	spillSent    = 8 // where the offsets are in the header
+	spillMagic   = "MQSPILL1" // of a producer
+	failedMagic  = "MQFAILD1" // of a consumer
+	spillSent    = 8          // where the offsets are in the header
 	spillFlushed = 16
 	spillHeader  = 24
 	frameHeader  = 12
@@ -57,10 +58,11 @@ var (
 
 // spillDir is what the spills of a directory share.
 type spillDir struct {
-	dir  string
-	lock *os.File
-	max  int64
-	used atomic.Int64 // bytes of frames that wait or were refused
+	dir   string
+	magic string // of its files
+	lock  *os.File
+	max   int64
+	used  atomic.Int64 // bytes of frames that wait or were refused
 }
 
 // spill is what waits on disk for one partition. It belongs to one goroutine.
@@ -74,6 +76,7 @@ type spill struct {
 
 type segment struct {
 	file   *os.File
+	magic  string
 	number uint64
 	sent   int64 // offset of the first frame that waits
 	size   int64
@@ -90,8 +93,8 @@ func (d *spillDir) newSpill(at spillPlace) *spill {
 	return &spill{dir: d, name: string(at.topic) + "." + at.partition.String(), next: 1}
 }
 
-// openSpillDir locks a directory and finds what waits there. What the end of a crash has torn off is cut.
-func openSpillDir(dir string, maxBytes int64) (*spillDir, map[spillPlace]*spill, error) {
+// openSpillDir locks a directory and finds what waits there, in files of one kind. What the end of a crash has torn off is cut.
+func openSpillDir(dir, magic string, maxBytes int64) (*spillDir, map[spillPlace]*spill, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, nil, fmt.Errorf("metaq: spill: %w", err)
 	}
@@ -99,7 +102,7 @@ func openSpillDir(dir string, maxBytes int64) (*spillDir, map[spillPlace]*spill,
 	if err != nil {
 		return nil, nil, fmt.Errorf("metaq: the spill directory %s cannot be locked; does another producer or consumer use it? %w", dir, err)
 	}
-	d := &spillDir{dir: dir, lock: lock, max: maxBytes}
+	d := &spillDir{dir: dir, magic: magic, lock: lock, max: maxBytes}
 	found := map[spillPlace]*spill{}
 	if err := d.open(found); err != nil {
 		for _, s := range found {
@@ -119,7 +122,7 @@ func (d *spillDir) open(found map[spillPlace]*spill) error {
 	for _, name := range names {
 		at, number, err := parseSpillName(filepath.Base(name))
 		if err != nil {
-			return err
+			return fmt.Errorf("metaq: spill %s: %w", d.dir, err)
 		}
 		s := found[at]
 		if s == nil {
@@ -130,7 +133,7 @@ func (d *spillDir) open(found map[spillPlace]*spill) error {
 		if err != nil {
 			return fmt.Errorf("metaq: spill: %w", err)
 		}
-		s.segments = append(s.segments, &segment{file: f, number: number})
+		s.segments = append(s.segments, &segment{file: f, magic: d.magic, number: number})
 	}
 	refused, err := filepath.Glob(filepath.Join(d.dir, "*"+refusedEnd))
 	if err != nil {
@@ -146,6 +149,9 @@ func (d *spillDir) open(found map[spillPlace]*spill) error {
 	for _, s := range found {
 		slices.SortFunc(s.segments, func(a, b *segment) int { return int(int64(a.number) - int64(b.number)) })
 		for i, g := range s.segments {
+			if err := g.checkKind(); err != nil {
+				return fmt.Errorf("metaq: spill %s: %w", g.file.Name(), err)
+			}
 			if err := g.open(i == len(s.segments)-1); err != nil {
 				return g.damaged(err)
 			}
@@ -159,7 +165,7 @@ func (d *spillDir) open(found map[spillPlace]*spill) error {
 
 // parseSpillName reads TOPIC.B-P.NUMBER.spill.
 func parseSpillName(name string) (at spillPlace, number uint64, err error) {
-	wrong := fmt.Errorf("metaq: %q is no name of a spill file, such as orders.0-3.00000001.spill", name)
+	wrong := fmt.Errorf("%w: %q is no name of one, such as orders.0-3.00000001.spill", ErrNotSpill, name)
 	words := strings.Split(strings.TrimSuffix(name, spillSuffix), ".")
 	if len(words) < 3 {
 		return at, 0, wrong
@@ -177,8 +183,37 @@ func parseSpillName(name string) (at spillPlace, number uint64, err error) {
 
 // damaged says of a segment that cannot be read what to do.
 func (g *segment) damaged(err error) error {
+	if g.magic == failedMagic {
+		return fmt.Errorf("metaq: recovery %s: %w: close the consumer, move this file away, open the consumer again; the messages in it are in the log of their broker, as long as that keeps them",
+			g.file.Name(), err)
+	}
 	return fmt.Errorf("metaq: spill %s: %w: close the producer, move this file away, open the producer again; 'metaq spill' prints and sends what can be read of it",
 		g.file.Name(), err)
+}
+
+// ErrNotSpill is wrapped when a file is none of a producer's spill directory.
+var ErrNotSpill = errors.New("no spill file")
+
+// What a file says that is of the other kind.
+var (
+	errOfConsumer = fmt.Errorf("%w: these are messages whose handler failed and which their consumer tries again (client.WithRecovery), not what a producer has put on its disk; "+
+		"those that it has given up are lines of %s", ErrNotSpill, rejectedName)
+	errOfProducer = errors.New("this is what a producer has put on its disk (client.WithOrdered), not what a consumer keeps: each needs a directory of its own")
+)
+
+// checkKind says what a segment is if it is of the other kind.
+func (g *segment) checkKind() error {
+	var magic [len(spillMagic)]byte
+	if _, err := g.file.ReadAt(magic[:], 0); err != nil {
+		return nil // it was being made, or is damaged
+	}
+	switch m := string(magic[:]); {
+	case m == failedMagic && g.magic == spillMagic:
+		return errOfConsumer
+	case m == spillMagic && g.magic == failedMagic:
+		return errOfProducer
+	}
+	return nil
 }
 
 // open reads a segment through. Only the last one of a partition may have a torn end, which is cut: nothing of it was ever accepted.
@@ -188,7 +223,7 @@ func (g *segment) open(last bool) error {
 		return err
 	}
 	var header [spillHeader]byte
-	if _, err := g.file.ReadAt(header[:], 0); err != nil || string(header[:len(spillMagic)]) != spillMagic {
+	if _, err := g.file.ReadAt(header[:], 0); err != nil || string(header[:len(g.magic)]) != g.magic {
 		if !last || info.Size() > spillHeader {
 			return errors.New("the header is damaged")
 		}
@@ -215,7 +250,7 @@ func (g *segment) open(last bool) error {
 }
 
 func (g *segment) writeHeader() error {
-	header := binary.BigEndian.AppendUint64([]byte(spillMagic), uint64(g.sent))
+	header := binary.BigEndian.AppendUint64([]byte(g.magic), uint64(g.sent))
 	_, err := g.file.WriteAt(binary.BigEndian.AppendUint64(header, uint64(g.size)), 0)
 	return err
 }
@@ -346,7 +381,7 @@ func (s *spill) create() (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &segment{file: f, number: s.next, sent: spillHeader, size: spillHeader}
+	g := &segment{file: f, magic: s.dir.magic, number: s.next, sent: spillHeader, size: spillHeader}
 	if err := g.writeHeader(); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}

@@ -12,7 +12,7 @@ import (
 
 func openSpill(t *testing.T, dir string) (*spillDir, map[spillPlace]*spill) {
 	t.Helper()
-	d, found, err := openSpillDir(dir, 1<<30)
+	d, found, err := openSpillDir(dir, spillMagic, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestSpill_DamageIsNamed(t *testing.T) {
 	if err := os.WriteFile(name, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openSpillDir(dir, 1<<30); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "damaged at byte 24") {
+	if _, _, err := openSpillDir(dir, spillMagic, 1<<30); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "damaged at byte 24") {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
@@ -156,7 +156,7 @@ func TestSpill_WhatWasFlushedIsNoTornEnd(t *testing.T) {
 		if err := os.WriteFile(name, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := openSpillDir(dir, 1<<30); err == nil || !strings.Contains(err.Error(), name+": "+what) {
+		if _, _, err := openSpillDir(dir, spillMagic, 1<<30); err == nil || !strings.Contains(err.Error(), name+": "+what) {
 			t.Errorf("%v, want %s", err, what)
 		}
 	}

@@ -116,11 +116,11 @@ func (w *wholeCluster) leave(ctx context.Context) error {
 	return w.c.Commit(ctx)
 }
 
-// watch follows the partitions of a topic as they come and go. When ZooKeeper knows nobody, those that were there last are read on: it may have lost
-// everything, and the brokers register again.
+// watch follows the partitions of a topic as they come and go. Those that ZooKeeper does not know any more are read on for the time-out of the session, and for as
+// long as it knows none at all: it may have lost everything, one node after the other, and the brokers register again.
 func (w *wholeCluster) watch(topic protocol.Topic, followed *zkcoord.FollowedTopic) {
 	reading := map[zkcoord.TopicPartition]bool{}
-	for {
+	for forGood := false; ; {
 		offers, _, changed := followed.Offers()
 		there := map[zkcoord.TopicPartition]bool{}
 		for _, o := range offers {
@@ -128,24 +128,35 @@ func (w *wholeCluster) watch(topic protocol.Topic, followed *zkcoord.FollowedTop
 				p := zkcoord.TopicPartition{Topic: topic, Partition: Partition{Broker: o.Replica.Broker, Number: n}}
 				there[p] = true
 				if !reading[p] {
+					reading[p] = true
 					w.c.acquire(claimed{place: p})
 				}
 			}
 		}
-		if len(there) > 0 {
-			var gone []zkcoord.TopicPartition
-			for p := range reading {
-				if !there[p] {
-					gone = append(gone, p)
-				}
+		var gone []zkcoord.TopicPartition
+		for p := range reading {
+			if !there[p] && len(there) > 0 {
+				gone = append(gone, p)
 			}
+		}
+		if forGood {
 			if err := w.c.release(w.c.ctx, gone); err != nil && w.c.ctx.Err() == nil {
 				w.c.options.log.Warn("offsets are not committed", "topic", topic, "error", err)
 			}
-			reading = there
+			for _, p := range gone {
+				delete(reading, p)
+			}
+			gone = nil
+		}
+		var later <-chan time.Time
+		if len(gone) > 0 {
+			later = time.After(w.c.cluster.session.Timeout())
 		}
 		select {
 		case <-changed:
+			forGood = false
+		case <-later:
+			forGood = true
 		case <-w.c.ctx.Done():
 			return
 		}

@@ -3,8 +3,9 @@
 #
 #   scripts/cluster.sh [DIRECTORY]      metaq-cluster when nothing is given; METAQ names another binary than bin/metaq
 #
-# ZK_PORT (2181) and PORT (8123) choose other ports; the second broker has the next one after PORT, and HTTP is at PORT-3 and PORT+7. A broker that
-# ends is started again after 5 seconds, so that it may be killed. Ctrl-C stops everything in order; what is stored stays for the next start.
+# ZK_PORT (2181) and PORT (8123) choose other ports; the second broker has the next one after PORT, and HTTP is at PORT-3 and PORT+7. TOPICS
+# (greetings) names the topics, each of which has two partitions on each broker. A broker that ends is started again after 5 seconds, so that it
+# may be killed. Ctrl-C stops everything in order; what is stored stays for the next start.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,8 @@ dir=${1:-metaq-cluster}
 metaq=${METAQ:-bin/metaq}
 zk_port=${ZK_PORT:-2181}
 port=${PORT:-8123}
+topics=${TOPICS:-greetings}
+topic=${topics%% *} # the first one, to try things with
 jar=/usr/share/java/zookeeper.jar
 zk=127.0.0.1:$zk_port
 patience=60 # seconds until something has to be up
@@ -92,7 +95,7 @@ zk.zkConnect=$zk
 zk.zkSessionTimeoutMs=6000
 zk.zkSyncTimeMs=500
 
-[topic=greetings]
+$(printf '[topic=%s]\n' $topics)
 END
 	rm -f "$dir/broker$id.ready"
 	"$metaq" serve -c "$dir/broker$id.ini" --ready-file "$dir/broker$id.ready" >>"$dir/broker$id.log" 2>&1 &
@@ -104,7 +107,7 @@ for id in 0 1; do
 	await "broker $id" "$dir/broker$id.log" "${brokers[id]}" test -e "$dir/broker$id.ready"
 done
 
-registered() { "$metaq" route greetings --zk "$zk" -q 2>/dev/null | grep -q "^$1-0 "; }
+registered() { "$metaq" route "$topic" --zk "$zk" -q 2>/dev/null | grep -q "^$1-0 "; }
 for id in 0 1; do
 	await "the registration of broker $id" "$dir/broker$id.log" "${brokers[id]}" registered "$id"
 done
@@ -117,9 +120,9 @@ broker 1   127.0.0.1:$((port + 1))  (pid ${brokers[1]}, http://127.0.0.1:$(http_
 data and logs are in $dir
 
 In another terminal:
-  $metaq put greetings hello "how are you" --zk $zk
-  $metaq get greetings -f --zk $zk
-  $metaq route greetings --zk $zk
+  $metaq put $topic hello "how are you" --zk $zk
+  $metaq get $topic -f --zk $zk
+  $metaq route $topic --zk $zk
   $metaq topics --zk $zk
   $metaq groups --zk $zk
   $metaq zk show --zk $zk
@@ -128,17 +131,22 @@ In another terminal:
 Ctrl-C stops it.
 END
 
-while :; do
-	wait -n -p ended "${brokers[@]}" "$zookeeper" || true
-	[ "$ended" != "$zookeeper" ] || fail "ZooKeeper has ended; its log is $dir/zookeeper.log"
+# rest SECONDS: sleeps, until Ctrl-C.
+rest() {
+	sleep "$1" &
+	pause=$!
+	wait "$pause"
+	pause=
+}
+
+# They are looked at: `wait -n` does not tell of one that ended before it was called.
+while rest 0.5; do
+	kill -0 "$zookeeper" 2>/dev/null || fail "ZooKeeper has ended; its log is $dir/zookeeper.log"
 	for id in 0 1; do
-		[ "$ended" = "${brokers[id]}" ] || continue
+		! kill -0 "${brokers[id]}" 2>/dev/null || continue
 		brokers[id]=
 		echo "broker $id has ended; it is started again in 5 seconds (its log: $dir/broker$id.log)"
-		sleep 5 &
-		pause=$!
-		wait "$pause" # which Ctrl-C ends
-		pause=
+		rest 5
 		start "$id"
 		echo "broker $id is started again (pid ${brokers[id]})"
 	done

@@ -37,21 +37,7 @@ fail() {
 now() { date +%s.%N; }
 since() { awk -v from="$1" -v to="$(now)" 'BEGIN { printf "%.2f", to - from }'; }
 
-# Every readable text file of /var/log; what was rotated and compressed as well.
-collect() {
-	find /var/log -type f -readable -size +0 2>/dev/null | sort | while read -r file; do
-		case $file in
-		*.gz) gzip -dc "$file" 2>/dev/null || true ;;
-		*.xz) xz -dc "$file" 2>/dev/null || true ;;
-		*) if grep -Iq . "$file"; then cat "$file"; fi ;;
-		esac
-		# A file that does not end with a newline must not run into the next one.
-		echo
-	done
-	journalctl --no-pager --quiet 2>/dev/null || true
-}
-
-collect > "$work/real"
+scripts/real-logs.sh > "$work/real"
 size=$(stat -c %s "$work/real")
 [ "$size" -gt 1000 ] || fail "no log files to read in /var/log"
 while [ "$(stat -c %s "$work/lines" 2>/dev/null || echo 0)" -lt "$wanted" ]; do

@@ -55,7 +55,9 @@ func joinCluster(s *Server) (*cluster, error) {
 	}
 	layout := zkcoord.Layout(cfg.Root)
 	k.directory = zkcoord.NewDirectory(k.session, layout)
-	k.broker = zkcoord.RegisterBroker(k.session, layout, zkcoord.BrokerInfo{ID: s.brokerID, Addr: s.advertised(), Checksum: s.config().Checksum()}, k.stateChanged)
+	k.broker = zkcoord.RegisterBroker(k.session, layout, zkcoord.BrokerInfo{
+		ID: s.brokerID, Addr: s.advertised(), Checksum: s.config().Checksum(), Sessions: openSessions(s.config().DataPath, s.log),
+	}, k.stateChanged)
 	if ip := net.ParseIP(s.host); ip != nil && ip.IsLoopback() {
 		s.log.Warn().Str("address", s.advertised()).Msg("clients on other machines cannot reach the address that is registered: set hostName")
 	}

@@ -22,10 +22,14 @@ func TestBacklog_IsWhatAReaderGets(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 7))
 			fsys := vfs.NewMem()
-			s := mustOpen(t, testOptions(fsys, c.rules))
+			clock := &jumpyClock{} // which goes on with each batch, and does not jump
+			options := testOptions(fsys, c.rules)
+			options.Now, options.Uptime = clock.now, clock.uptime
+			s := mustOpen(t, options)
 			q, other := mustQueue(t, s, "t", 0), mustQueue(t, s, "t", 1)
-			var offsets []int64 // of every message, then the end
+			var offsets, times []int64 // of every message
 			for s.Stats().Segments < 4 {
+				clock.real.Add(1 + rng.Int64N(2000))
 				var b Batch
 				n := 1 + rng.IntN(40)
 				for range n {
@@ -41,7 +45,7 @@ func TestBacklog_IsWhatAReaderGets(t *testing.T) {
 				}
 				for i := range n {
 					_, offset := b.Receipt(i)
-					offsets = append(offsets, offset)
+					offsets, times = append(offsets, offset), append(times, clock.now().UnixMilli())
 				}
 			}
 			check := func(when string, s *Store, first int) {
@@ -51,8 +55,8 @@ func TestBacklog_IsWhatAReaderGets(t *testing.T) {
 				for i := first; i < len(offsets); i += 1 + rng.IntN(40) {
 					for _, inside := range []int64{0, 5} {
 						got, err := q.Backlog(offsets[i] + inside)
-						if err != nil || got.Messages != int64(len(offsets)-i) || got.Bytes != end-offsets[i]-inside || got.Oldest == 0 {
-							t.Fatalf("%s: at message %d of %d, %d bytes inside: %+v, %v; the end is %d", when, i, len(offsets), inside, got, err, end)
+						if err != nil || got.Messages != int64(len(offsets)-i) || got.Bytes != end-offsets[i]-inside || got.Oldest != times[i] {
+							t.Fatalf("%s: at message %d of %d, %d bytes inside: %+v, %v; the end is %d, its time %d", when, i, len(offsets), inside, got, err, end, times[i])
 						}
 					}
 				}
@@ -66,7 +70,7 @@ func TestBacklog_IsWhatAReaderGets(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			s = mustOpen(t, testOptions(fsys, c.rules))
+			s = mustOpen(t, options)
 			check("after a restart", s, 0)
 			q = s.Queue([]byte("t"), 0)
 			s.mu.Lock()

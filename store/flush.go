@@ -40,6 +40,7 @@ func (s *Store) AwaitPatiently(p Position, w Waiter) { s.await(p, w, true) }
 func (s *Store) await(p Position, w Waiter, patient bool) {
 	s.waitMu.Lock()
 	s.waiting = append(s.waiting, waiting{int64(p), w, time.Duration(s.disk.clock.Load()), patient})
+	s.awaited++
 	s.waitMu.Unlock()
 	s.signal(s.flushC)
 }

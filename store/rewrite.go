@@ -17,8 +17,12 @@ import (
 // queue, and what belongs to no queue at the end. The file keeps its size, and its first frame is never the first one of the log, which tells
 // the two orders apart. Its index has the places instead of the positions.
 
-// rewriteChunk is how much is written and synced at once, in bytes, and a step of reading. The flush of a put that comes meanwhile waits for it.
-const rewriteChunk = 256 << 10
+// rewriteChunk is how much is written at once, in bytes, and a step of reading. The flush of a put that comes meanwhile waits for it.
+const rewriteChunk = 64 << 10
+
+// lookShare is how many bytes that are only looked through in memory cost as much as one that is read from the disk or written. A segment takes
+// some 50 ms of a processor, which puts would notice if it were all at once.
+const lookShare = 8
 
 // errNotWorth ends a rewrite of a segment that stays as it is. It is not an error to anybody.
 var errNotWorth = errors.New("the segment stays as it is")
@@ -142,7 +146,11 @@ func (r *rewrite) inspect() (err error) {
 frames:
 	for at = g.base; at < end; {
 		for ; read < min(at+frameHeader, end); read += rewriteChunk {
-			if r.cold && !r.wait(rewriteChunk) {
+			cost := int64(rewriteChunk)
+			if !r.cold {
+				cost /= lookShare
+			}
+			if !r.wait(cost) {
 				return ErrClosed
 			}
 			g.mapping.Advise(read-g.base, rewriteChunk)
@@ -210,7 +218,9 @@ func (r *rewrite) file(name string, fill func() error) error {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
 	r.out, r.at = f, 0
-	err = fill()
+	if err = fill(); err == nil {
+		err = f.Sync()
+	}
 	if r.cold {
 		f.Uncache()
 	}
@@ -309,7 +319,8 @@ func (r *rewrite) bytes(b []byte) error {
 	return nil
 }
 
-// flush writes what is collected and syncs it: the kernel would write more of it at once when it likes, in the way of puts.
+// flush writes what is collected, to the disk at once: the kernel would write more of it when it likes, in the way of puts. It does not sync:
+// each sync is a commit of the file system's journal, for which the flush of a put that comes meanwhile would wait.
 func (r *rewrite) flush() error {
 	if len(r.buf) == 0 {
 		return nil
@@ -320,10 +331,13 @@ func (r *rewrite) flush() error {
 	if _, err := r.out.WriteAt(r.buf, r.at); err != nil {
 		return err
 	}
+	if err := r.out.WriteOut(r.at, int64(len(r.buf))); err != nil {
+		return err
+	}
 	r.store.rewrittenBytes.Add(int64(len(r.buf)))
 	r.at += int64(len(r.buf))
 	r.buf = r.buf[:0]
-	return r.out.Sync()
+	return nil
 }
 
 // replaceSegment gives the files that were written the names of the segment and its index; false if somebody reads the segment just now. A

@@ -14,6 +14,7 @@ const (
 	pacePause    = 10 * time.Millisecond
 	busyFor      = time.Second // after a put
 	busyShare    = 4           // the part of the rate while there are puts
+	flushShare   = 16          // the part of it while there are puts that wait for their flush
 )
 
 // total is the number of runs.
@@ -39,7 +40,7 @@ func (x *sealedIndex) worth() bool {
 // rewriter puts sealed segments into the order of their queues, see rewrite.go.
 func (s *Store) rewriter() {
 	defer s.workersOff.Done()
-	p := &pace{store: s, rate: s.options.RewriteRate, last: time.Now(), appended: s.end(), read: s.answered.Load()}
+	p := newPace(s)
 	for s.pause(rewritePause) {
 		for g := s.nextRewrite(); g != nil; g = s.nextRewrite() {
 			began, waited := time.Now(), p.waited
@@ -101,6 +102,13 @@ func (s *Store) rewritePendingLocked() (n int) {
 	return n
 }
 
+// everAwaited is how many have waited for a flush since the start.
+func (s *Store) everAwaited() int64 {
+	s.waitMu.Lock()
+	defer s.waitMu.Unlock()
+	return s.awaited
+}
+
 // end is where the log ends.
 func (s *Store) end() int64 {
 	s.mu.Lock()
@@ -108,8 +116,8 @@ func (s *Store) end() int64 {
 	return s.appended
 }
 
-// pace lets through so many bytes a second, less what puts and gets move themselves, and of that a quarter while there are puts at all: their
-// flushes wait for the disk.
+// pace lets through so many bytes a second, less what puts and gets move themselves, and while there are puts only a part of the rest, piece by piece:
+// their flushes wait for the disk.
 type pace struct {
 	store    *Store
 	rate     int64
@@ -117,24 +125,41 @@ type pace struct {
 	last     time.Time
 	appended int64 // end of the log then
 	read     int64 // bytes of answers by then
+	awaited  int64 // how many had waited for a flush by then
 	put      time.Time
+	flush    time.Time // when somebody has waited for a flush
 	waited   time.Duration
+}
+
+// newPace begins now.
+func newPace(s *Store) *pace {
+	return &pace{store: s, rate: s.options.RewriteRate, last: time.Now(), appended: s.end(), read: s.answered.Load(), awaited: s.everAwaited()}
 }
 
 // wait waits until bytes may be moved; false when the store closes.
 func (p *pace) wait(bytes int64) bool {
 	for {
-		now, appended, read := time.Now(), p.store.end(), p.store.answered.Load()
+		now, appended, read, awaited := time.Now(), p.store.end(), p.store.answered.Load(), p.store.everAwaited()
 		elapsed := min(now.Sub(p.last), time.Second)
 		if appended > p.appended {
 			p.put = now
 		}
-		gain := int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended) - (read - p.read)
-		if gain > 0 && now.Sub(p.put) < busyFor {
-			gain /= busyShare
+		if awaited > p.awaited {
+			p.flush = now
 		}
-		p.budget = max(min(p.budget+gain, p.rate/64), -p.rate)
-		p.last, p.appended, p.read = now, appended, read
+		of, most := int64(1), p.rate/64
+		switch {
+		case now.Sub(p.flush) < busyFor:
+			of, most = flushShare, 0
+		case now.Sub(p.put) < busyFor:
+			of, most = busyShare, 0
+		}
+		gain := int64(elapsed.Seconds()*float64(p.rate)) - (appended - p.appended) - (read - p.read)
+		if gain > 0 {
+			gain /= of
+		}
+		p.budget = max(min(p.budget+gain, most), -p.rate)
+		p.last, p.appended, p.read, p.awaited = now, appended, read, awaited
 		if p.budget >= 0 {
 			p.budget -= bytes
 			return true

@@ -17,39 +17,61 @@ func TestRewriter_GoesOnByItself(t *testing.T) {
 	}
 }
 
-// TestPace_PutsAndGetsComeFirst: what the log grows by and what is read is taken off, and while there are puts only a part of the rest is used.
+// TestPace_PutsAndGetsComeFirst: what the log grows by and what is read is taken off, and while there are puts only a part of the rest is used, a
+// smaller one while puts wait for their flush.
 func TestPace_PutsAndGetsComeFirst(t *testing.T) {
 	const rate = 1 << 20
-	second := func(grown, read int64) int64 {
-		s := &Store{appended: 100 << 20, quit: make(chan struct{})}
+	// second is what a second brings in which the log grew, messages were read, and so many puts waited for a flush.
+	second := func(grown, read, awaited int64) int64 {
+		s := &Store{appended: 100 << 20, awaited: 100, quit: make(chan struct{})}
+		s.options.RewriteRate = rate
 		s.answered.Store(100 << 20)
-		p := &pace{store: s, rate: rate, last: time.Now().Add(-time.Second), appended: s.end() - grown, read: s.answered.Load() - read, budget: -rate * 3 / 4}
+		p := newPace(s)
+		p.last, p.appended, p.read, p.awaited, p.budget = p.last.Add(-time.Second), p.appended-grown, p.read-read, p.awaited-awaited, -rate*3/4
+		close(s.quit) // it shall not wait
 		before := p.budget
-		if grown+read < rate {
-			if !p.wait(0) {
-				t.Fatal("closed")
-			}
-			return p.budget - before
-		}
-		close(s.quit) // it would wait
-		if p.wait(0) {
-			t.Fatal("rewriting goes on while puts or gets take all of the rate")
-		}
+		p.wait(0)
 		return p.budget - before
 	}
-	if got := second(0, 0); got < rate/2 {
-		t.Fatalf("in a second without puts %d bytes, the rate is %d", got, rate)
+	for _, c := range []struct {
+		what                 string
+		grown, read, awaited int64
+		least, most          int64
+	}{
+		{"nothing", 0, 0, 0, rate * 3 / 4, rate}, // not all of it is kept
+		{"gets", 0, rate / 2, 0, rate / 2, rate/2 + rate/100},
+		{"puts", rate / 2, 0, 0, rate / 2 / busyShare, rate/2/busyShare + rate/100},
+		{"puts that waited for a flush", rate / 2, 0, 1, rate / 2 / flushShare, rate/2/flushShare + rate/100},
+		{"puts of twice the rate", 2 * rate, 0, 0, -rate, 0},
+		{"puts of twice the rate that waited for a flush", 2 * rate, 0, 1, -rate, 0},
+		{"gets of twice the rate", 0, 2 * rate, 0, -rate, 0},
+	} {
+		if got := second(c.grown, c.read, c.awaited); got < c.least || got > c.most {
+			t.Errorf("a second of %s brings %d bytes of a rate of %d, want %d to %d", c.what, got, rate, c.least, c.most)
+		}
 	}
-	if got := second(2*rate, 0); got > 0 {
-		t.Fatalf("in a second in which puts took twice the rate %d bytes", got)
+}
+
+// TestPace_NoBurstsBesidePuts: an idle time before it is not made up for at once.
+func TestPace_NoBurstsBesidePuts(t *testing.T) {
+	const rate = 1 << 20
+	s := &Store{appended: 100 << 20, quit: make(chan struct{})}
+	s.options.RewriteRate = rate
+	close(s.quit)
+	burst := func(p *pace) (n int) {
+		p.last = p.last.Add(-time.Second)
+		for p.wait(rate / 1024) {
+			n++
+		}
+		return n
 	}
-	if got := second(0, 2*rate); got > 0 {
-		t.Fatalf("in a second in which gets took twice the rate %d bytes", got)
+	if n := burst(newPace(s)); n < 10 {
+		t.Fatalf("%d pieces at once in an idle store", n)
 	}
-	began := time.Now()
-	second(0, rate/2) // a quarter of a second is missing
-	if waited := time.Since(began); waited < 200*time.Millisecond {
-		t.Fatalf("gets took half of the rate, and the next piece waited for %s", waited)
+	p := newPace(s)
+	p.appended--
+	if n := burst(p); n != 1 {
+		t.Fatalf("%d pieces at once beside puts", n)
 	}
 }
 

@@ -114,8 +114,9 @@ type Store struct {
 	flusherOff, workersOff sync.WaitGroup
 
 	disk    diskWatch
-	waitMu  sync.Mutex // guards waiting; taken last, so that a write that hangs does not keep those who wait from being told
+	waitMu  sync.Mutex // guards the next two; taken last, so that a write that hangs does not keep those who wait from being told
 	waiting []waiting  // for a flush, in the order in which they began to
+	awaited int64      // how many have ever waited
 
 	files sync.Mutex // held while segment files are synced or closed
 

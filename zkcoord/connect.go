@@ -3,10 +3,12 @@ package zkcoord
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // defaultPort is ZooKeeper's for clients.
@@ -55,39 +57,91 @@ func withPort(host string) (string, error) {
 // ClusterScheme begins the address of a cluster, where that of a broker alone is host:port.
 const ClusterScheme = "zk://"
 
-// A ClusterAddress says where a cluster is.
+// A ClusterAddress says where a cluster is, and how long its ZooKeeper is waited for.
 type ClusterAddress struct {
-	Connect string // see ParseConnect
-	Root    Layout
+	Connect        string // see ParseConnect
+	Root           Layout
+	SessionTimeout time.Duration // 0: the default of Config
+	ConnectTimeout time.Duration // 0: the default of Config
 }
 
-// ParseClusterAddress reads "[zk://]host[:port],host[:port]...[/chroot][?root=/meta]". Without a root it is DefaultRoot.
+// Config is that of a Session for the address.
+func (a ClusterAddress) Config() Config {
+	return Config{Connect: a.Connect, SessionTimeout: a.SessionTimeout, ConnectTimeout: a.ConnectTimeout}
+}
+
+// Parameters of the address of a cluster.
+const (
+	rootParameter           = "root"
+	sessionTimeoutParameter = "sessionTimeout"
+	connectTimeoutParameter = "connectTimeout"
+)
+
+// ParseClusterAddress reads "[zk://]host[:port],host[:port]...[/chroot][?root=/meta&sessionTimeout=10s&connectTimeout=5s]". Each parameter may be left out; without
+// a root it is DefaultRoot.
 func ParseClusterAddress(s string) (ClusterAddress, error) {
 	connect, query, _ := strings.Cut(strings.TrimPrefix(s, ClusterScheme), "?")
 	if _, _, err := ParseConnect(connect); err != nil {
 		return ClusterAddress{}, err
 	}
-	a := ClusterAddress{connect, DefaultRoot}
+	a := ClusterAddress{Connect: connect, Root: DefaultRoot}
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return ClusterAddress{}, fmt.Errorf("zookeeper %q: %w", s, err)
 	}
 	for name := range values {
-		if name != "root" {
-			return ClusterAddress{}, fmt.Errorf("zookeeper %q: there is no parameter %q; only ?root=/PATH may follow the address", s, name)
+		value := values.Get(name)
+		switch name {
+		case rootParameter:
+			a.Root, err = ParseRoot(value)
+		case sessionTimeoutParameter:
+			a.SessionTimeout, err = parseTimeout(name, value)
+		case connectTimeoutParameter:
+			a.ConnectTimeout, err = parseTimeout(name, value)
+		default:
+			err = fmt.Errorf("there is no parameter %q; %s, %s and %s may follow the address", name, rootParameter, sessionTimeoutParameter, connectTimeoutParameter)
 		}
-		if a.Root, err = ParseRoot(values.Get(name)); err != nil {
-			return ClusterAddress{}, err
+		if err != nil {
+			return ClusterAddress{}, fmt.Errorf("zookeeper %q: %w", s, err)
 		}
 	}
 	return a, nil
 }
 
+func parseTimeout(name, value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err == nil {
+		err = CheckTimeout(d)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s=%s: want a time such as 30s: %w", name, value, err)
+	}
+	return d, nil
+}
+
+// CheckTimeout refuses what ZooKeeper cannot be told: its times are milliseconds in 32 bits.
+func CheckTimeout(d time.Duration) error {
+	if least, most := time.Millisecond, math.MaxInt32*time.Millisecond; d < least || d > most {
+		return fmt.Errorf("a time-out of %s: it must be between %s and %s", d, least, most)
+	}
+	return nil
+}
+
 // String is the address as ParseClusterAddress reads it.
 func (a ClusterAddress) String() string {
-	s := ClusterScheme + a.Connect
+	query := url.Values{}
 	if a.Root != DefaultRoot {
-		s += "?root=" + url.QueryEscape(string(a.Root))
+		query.Set(rootParameter, string(a.Root))
+	}
+	if a.SessionTimeout > 0 {
+		query.Set(sessionTimeoutParameter, a.SessionTimeout.String())
+	}
+	if a.ConnectTimeout > 0 {
+		query.Set(connectTimeoutParameter, a.ConnectTimeout.String())
+	}
+	s := ClusterScheme + a.Connect
+	if len(query) > 0 {
+		s += "?" + query.Encode()
 	}
 	return s
 }

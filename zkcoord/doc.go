@@ -9,8 +9,8 @@
 // # The connection
 //
 // A Session is a connection that is opened again for as long as it is wanted. It is Connected, Suspended (no server answers, the ephemeral nodes are
-// there yet) or Lost (they may be gone). Lost comes from a clock of our own, after two thirds of the session's time-out without an answer, because a
-// client that is cut off is never told. Whoever must not act on what others may own by now stops there. Every request takes a context and ends with it;
+// there yet) or Lost (they may be gone). Lost comes from a clock of our own, two thirds of the session's time-out after the last request was sent that the server has
+// answered, because a client that is cut off is never told. When the answer was read counts for nothing: the process may have been stopped before. Whoever must not act on what others may own by now stops there. Every request takes a context and ends with it;
 // whether a write that ended so has happened is not known.
 //
 // A Registrar keeps ephemeral nodes as they are wanted: it makes them again in each new session, and removes those that an earlier session of

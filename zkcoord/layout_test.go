@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/metaq/metaq/protocol"
 )
@@ -158,19 +159,19 @@ func partitions(names ...string) []Partition {
 }
 
 func TestParseClusterAddress(t *testing.T) {
-	for _, c := range []struct {
-		in, connect string
-		root        Layout
-	}{
-		{"127.0.0.1:2181", "127.0.0.1:2181", "/meta"},
-		{"zk://a:1,b:2", "a:1,b:2", "/meta"},
-		{"zk://a:1,[::1]:2/app/one?root=/other", "a:1,[::1]:2/app/one", "/other"},
-		{"a?root=/", "a", ""},
-		{"zk://a/x?root=/y/", "a/x", "/y"},
+	for in, want := range map[string]ClusterAddress{
+		"127.0.0.1:2181":                         {Connect: "127.0.0.1:2181", Root: "/meta"},
+		"zk://a:1,b:2":                           {Connect: "a:1,b:2", Root: "/meta"},
+		"zk://a:1,[::1]:2/app/one?root=/other":   {Connect: "a:1,[::1]:2/app/one", Root: "/other"},
+		"a?root=/":                               {Connect: "a"},
+		"zk://a/x?root=/y/":                      {Connect: "a/x", Root: "/y"},
+		"zk://a?sessionTimeout=30s":              {Connect: "a", Root: "/meta", SessionTimeout: 30 * time.Second},
+		"a?connectTimeout=1m2.5s&root=/b%26c":    {Connect: "a", Root: "/b&c", ConnectTimeout: 62500 * time.Millisecond},
+		"a?sessionTimeout=4s&connectTimeout=1ms": {Connect: "a", Root: "/meta", SessionTimeout: 4 * time.Second, ConnectTimeout: time.Millisecond},
 	} {
-		got, err := ParseClusterAddress(c.in)
-		if want := (ClusterAddress{c.connect, c.root}); err != nil || got != want {
-			t.Errorf("%q: %+v, %v, want %+v", c.in, got, err, want)
+		got, err := ParseClusterAddress(in)
+		if err != nil || got != want {
+			t.Errorf("%q: %+v, %v, want %+v", in, got, err, want)
 		}
 		if again, err := ParseClusterAddress(got.String()); err != nil || again != got {
 			t.Errorf("%s: %+v, %v, want %+v", got, again, err, got)
@@ -178,7 +179,9 @@ func TestParseClusterAddress(t *testing.T) {
 	}
 	for in, says := range map[string]string{
 		"": "there is no server", "zk://": "there is no server", "zk://a:x": "no host:port", "a:1//b": "a path has no part",
-		"a:1?rot=/meta": "only ?root=", "a:1?%": "invalid URL escape", "a:1?root=meta": "a path begins with a slash",
+		"a:1?rot=/meta": "root, sessionTimeout and connectTimeout may follow", "a:1?%": "invalid URL escape", "a:1?root=meta": "a path begins with a slash",
+		"a:1?sessionTimeout=5": "want a time such as 30s", "a:1?sessionTimeout=0s": "between 1ms and", "a:1?connectTimeout=-1s": "between 1ms and",
+		"a:1?sessionTimeout=600h": "between 1ms and",
 	} {
 		if got, err := ParseClusterAddress(in); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %+v, %v, want %q in the error", in, got, err, says)

@@ -72,7 +72,11 @@ func TestOffsets_Many(t *testing.T) {
 	for p, at := range all {
 		all[p] = Offset{at.MessageID, at.Offset + 1}
 	}
+	before := z.Count(t, zookeeper.Requests)
 	must(t, o.Save(ctx, all))
+	if took := z.Count(t, zookeeper.Requests) - before; took > 10 { // sessions say that they are there, too
+		t.Errorf("%d offsets took %d requests", len(all), took)
+	}
 	odd := TopicPartition{"t", Partition{1, 77}}
 	if _, err := look.Set(ctx, DefaultRoot.Offset("g", "t", odd.Partition), []byte("-1-5"), AnyVersion); err != nil {
 		t.Fatal(err)

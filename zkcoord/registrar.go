@@ -22,7 +22,7 @@ type Registration struct {
 	Stage int
 	// Ours says whether an ephemeral node that another session has made, with this data, is left over from ourselves and may be taken away. nil: it is
 	// waited for until it goes with its session.
-	Ours func(data []byte) bool
+	Ours func(data []byte, owner int64) bool
 }
 
 // TakenError says that a node is there and is somebody else's.
@@ -30,9 +30,14 @@ type TakenError struct {
 	Path  string
 	Data  string
 	Owner int64 // session
+	Same  bool  // the data are what we would write
 }
 
 func (e *TakenError) Error() string {
+	if e.Same {
+		return fmt.Sprintf("%s is taken by somebody else, who says that it is at our address, %q (session %#x). Two with the same id and address (brokerId, hostName)? "+
+			"What an earlier process has left, whose data are not here, goes with its session", e.Path, e.Data, e.Owner)
+	}
 	return fmt.Sprintf("%s is taken by somebody else, %q (session %#x). Two with the same id? One that is gone goes with its session", e.Path, e.Data, e.Owner)
 }
 
@@ -40,6 +45,7 @@ func (e *TakenError) Error() string {
 type Registrar struct {
 	session *Session
 	onState func(error)
+	begun   func(session int64) // before anything is made in a session; may be nil
 
 	mu     sync.Mutex
 	wanted map[string]Registration
@@ -59,12 +65,13 @@ type standing struct {
 	session int64
 	data    []byte
 	version int32
+	doubt   bool // it may be gone
 }
 
 // is says whether a node stands as it is wanted in a session. Persistent ones are looked at again in a new one: it may be that of a ZooKeeper that knows
 // nothing.
 func (at standing) is(n Registration, session int64) bool {
-	return at.session == session && bytes.Equal(at.data, n.Data)
+	return !at.doubt && at.session == session && bytes.Equal(at.data, n.Data)
 }
 
 // stays says whether a node that is there can be what is wanted: at most its data have to be changed.
@@ -77,15 +84,19 @@ func (r *Registrar) leftOver(n Registration, data []byte, there Stat) bool {
 	r.mu.Lock()
 	at, known := r.stands[n.Path]
 	r.mu.Unlock()
-	return known && at.session == there.Owner || n.Ours != nil && n.Ours(data)
+	return known && at.session == there.Owner || n.Ours != nil && n.Ours(data, there.Owner)
 }
 
 // NewRegistrar makes a Registrar without any nodes. onState, if not nil, is called with nil when everything is there that is wanted, and with what stands
 // in the way otherwise, each time that changes.
 func NewRegistrar(s *Session, onState func(error)) *Registrar {
+	return newRegistrar(s, nil, onState)
+}
+
+func newRegistrar(s *Session, begun func(session int64), onState func(error)) *Registrar {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Registrar{
-		session: s, onState: onState, wanted: map[string]Registration{}, stands: map[string]standing{}, gone: map[string]Registration{},
+		session: s, onState: onState, begun: begun, wanted: map[string]Registration{}, stands: map[string]standing{}, gone: map[string]Registration{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}), result: errNotYet, quit: cancel,
 	}
 	r.off.Go(func() { r.run(ctx) })
@@ -114,6 +125,21 @@ func (r *Registrar) Unset(paths ...string) {
 	}
 	r.changedLocked()
 	r.mu.Unlock()
+}
+
+// seen takes what somebody has seen of a node, perhaps a while ago. When it is not as the registrar has left it, it is looked at again.
+func (r *Registrar) seen(path string, exists bool, owner int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, wanted := r.wanted[path]
+	at, known := r.stands[path]
+	status, _ := r.session.Status()
+	if !wanted || !known || at.session != status.ID || exists && owner == at.session {
+		return
+	}
+	at.doubt = true
+	r.stands[path] = at
+	r.changedLocked()
 }
 
 func (r *Registrar) changedLocked() {
@@ -178,7 +204,7 @@ func (r *Registrar) Clear(ctx context.Context) error {
 
 func (r *Registrar) run(ctx context.Context) {
 	pause, told := firstPause, errors.New("nothing was told yet")
-	var done int64 // session in which everything was made
+	var done, begun int64 // session in which everything was made, and that was told
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for {
@@ -195,6 +221,10 @@ func (r *Registrar) run(ctx context.Context) {
 		if status, _ = r.session.Status(); status.State != Connected {
 			continue
 		}
+		if r.begun != nil && status.ID != begun {
+			r.begun(status.ID)
+		}
+		begun = status.ID
 		err := r.reconcile(ctx, status.ID)
 		if ctx.Err() != nil {
 			return
@@ -303,7 +333,7 @@ func (r *Registrar) makeTogether(ctx context.Context, session int64, nodes []Reg
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range nodes {
-		r.stands[n.Path] = standing{session, n.Data, 0}
+		r.madeLocked(n, session)
 	}
 	return nil
 }
@@ -349,7 +379,9 @@ func (r *Registrar) make(ctx context.Context, session int64, n Registration) err
 	}
 	err := r.session.Create(ctx, n.Path, n.Data, n.Kind)
 	if err == nil {
-		r.stand(n, standing{session, n.Data, 0})
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.madeLocked(n, session)
 		return nil
 	}
 	if !errors.Is(err, ErrNodeExists) {
@@ -368,16 +400,28 @@ func (r *Registrar) make(ctx context.Context, session int64, n Registration) err
 				return err
 			}
 		}
-		r.stand(n, standing{session, n.Data, version})
+		r.stand(n, standing{session: session, data: n.Data, version: version})
 		return nil
 	}
 	if !r.leftOver(n, data, stat) {
-		return &TakenError{n.Path, string(data), stat.Owner}
+		return &TakenError{Path: n.Path, Data: string(data), Owner: stat.Owner, Same: bytes.Equal(data, n.Data)}
 	}
 	if err := r.session.Delete(ctx, n.Path, stat.Version); err != nil && !errors.Is(err, ErrNoNode) {
 		return err
 	}
 	return r.make(ctx, session, n)
+}
+
+// madeLocked notes that a node was made. If one of stage 0 was there before in this session, whoever took it away may have taken the others too: all are looked
+// at again.
+func (r *Registrar) madeLocked(n Registration, session int64) {
+	if at, known := r.stands[n.Path]; known && at.doubt && at.session == session && n.Stage == 0 {
+		for p, other := range r.stands {
+			other.doubt = true
+			r.stands[p] = other
+		}
+	}
+	r.stands[n.Path] = standing{session: session, data: n.Data}
 }
 
 func (r *Registrar) stand(n Registration, at standing) {

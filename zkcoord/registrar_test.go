@@ -26,7 +26,7 @@ func TestRegistrar_ManyNodesAreFewRequests(t *testing.T) {
 	defer r.Close()
 	var list []Registration
 	for i := range count {
-		list = append(list, Registration{Path: path(i), Data: []byte("ours"), Kind: Ephemeral, Ours: func(data []byte) bool { return string(data) == "ours" }})
+		list = append(list, Registration{Path: path(i), Data: []byte("ours"), Kind: Ephemeral, Ours: func(data []byte, _ int64) bool { return string(data) == "ours" }})
 	}
 	packets := z.Count(t, zookeeper.Requests)
 	r.Set(list...)

@@ -60,13 +60,15 @@ type Status struct {
 type Config struct {
 	Connect        string        // see ParseConnect
 	SessionTimeout time.Duration // asked for; ZooKeeper grants 2 to 20 of its ticks. Default: 10 s
-	ConnectTimeout time.Duration // for the connection to one server and for its greeting. Default: 5 s
+	ConnectTimeout time.Duration // for the connection to one server and for its greeting. Default: a third of SessionTimeout, 5 s at most
 	Log            *slog.Logger  // default: silent
+
+	clock func() time.Duration // of a test; default: newClock
 }
 
 const (
 	defaultSessionTimeout = 10 * time.Second
-	defaultConnectTimeout = 5 * time.Second
+	mostConnectTimeout    = 5 * time.Second
 )
 
 // A Session is a connection to ZooKeeper that is opened again for as long as it is wanted, see the package's documentation. It may be used from
@@ -76,9 +78,9 @@ type Session struct {
 	servers []string
 	chroot  string
 	log     *slog.Logger
-	began   time.Time
-	heard   atomic.Int64 // when a server was heard last, since began
-	dialed  atomic.Int64 // when the last connection was begun, since began
+	clock   func() time.Duration
+	heard   atomic.Int64 // a server has heard of us at this time of the clock, or later
+	dialed  atomic.Int64 // when the last connection was begun
 
 	mu       sync.Mutex
 	conn     *zk.Conn // the library's; another one when a server will have no more of it, see renew
@@ -102,13 +104,17 @@ func Connect(c Config) (*Session, error) {
 		c.SessionTimeout = defaultSessionTimeout
 	}
 	if c.ConnectTimeout <= 0 {
-		c.ConnectTimeout = defaultConnectTimeout
+		// One server that takes connections and is silent must not cost the session while others answer.
+		c.ConnectTimeout = min(mostConnectTimeout, c.SessionTimeout/3)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.clock == nil {
+		c.clock = newClock()
+	}
 	s := &Session{
-		config: c, servers: servers, chroot: chroot, log: c.Log, began: time.Now(), timeout: c.SessionTimeout,
+		config: c, servers: servers, chroot: chroot, log: c.Log, clock: c.clock, timeout: c.SessionTimeout,
 		changed: make(chan struct{}), watching: map[watchKey]*watcher{}, quit: make(chan struct{}),
 	}
 	s.mu.Lock()
@@ -235,7 +241,7 @@ func (s *Session) happenedLocked(e zk.Event) {
 		return
 	case e.State == zk.StateHasSession:
 		now = Status{Connected, s.conn.SessionID()}
-		s.heard.Store(max(s.heard.Load(), s.dialed.Load())) // it has heard our greeting after that
+		s.hear(time.Duration(s.dialed.Load())) // it has heard our greeting after that
 		if now.ID != s.status.ID {
 			s.log.Info("zookeeper: a new session", "id", fmt.Sprintf("%#x", now.ID), "server", e.Server, "timeout", s.timeout)
 		}
@@ -249,8 +255,7 @@ func (s *Session) happenedLocked(e zk.Event) {
 	s.setLocked(now)
 }
 
-// watchClock declares the session lost. ZooKeeper ends it when it has not heard of us for the time-out, and it has heard of us after it sent what
-// we have heard last.
+// watchClock declares the session lost. ZooKeeper ends it when it has not heard of us for the time-out.
 func (s *Session) watchClock() {
 	timer := time.NewTimer(s.lostIn())
 	defer timer.Stop()
@@ -275,7 +280,11 @@ func (s *Session) watchClock() {
 				s.renew()
 			}
 		}
-		timer.Reset(max(s.lostIn(), s.Timeout()/clockLooks))
+		next := s.Timeout() / clockLooks // the timer may stand still while the machine sleeps
+		if in := s.lostIn(); in > 0 {
+			next = min(next, in)
+		}
+		timer.Reset(next)
 	}
 }
 
@@ -286,7 +295,7 @@ const clockLooks = 20
 // answer that came to it meanwhile says nothing; one to this request does.
 func (s *Session) confirm() {
 	conn := s.library()
-	id, asked := conn.SessionID(), time.Since(s.began)
+	id := conn.SessionID()
 	answered := make(chan error, 1)
 	go func() {
 		_, _, err := conn.Exists("/")
@@ -294,8 +303,7 @@ func (s *Session) confirm() {
 	}()
 	select {
 	case err := <-answered:
-		if err == nil && id == conn.SessionID() {
-			s.heard.Store(int64(asked))
+		if err == nil && id == conn.SessionID() && s.lostIn() > 0 {
 			s.mu.Lock()
 			s.setLocked(Status{Connected, id})
 			s.mu.Unlock()
@@ -306,14 +314,12 @@ func (s *Session) confirm() {
 }
 
 func (s *Session) lostIn() time.Duration {
-	return time.Duration(s.heard.Load()) + s.Timeout()*2/3 - time.Since(s.began)
+	return time.Duration(s.heard.Load()) + s.Timeout()*2/3 - s.clock()
 }
 
-// hear notes that a server has said something. When the session counts as lost already, that may have lain there while this process was stopped, so it says
-// nothing: see confirm.
-func (s *Session) hear() {
-	if s.lostIn() > 0 {
-		s.heard.Store(int64(time.Since(s.began)))
+// hear notes that a server has heard of us, at a time of the clock or later.
+func (s *Session) hear(at time.Duration) {
+	for before := s.heard.Load(); int64(at) > before && !s.heard.CompareAndSwap(before, int64(at)); before = s.heard.Load() {
 	}
 }
 
@@ -327,12 +333,12 @@ func (s *Session) grant(d time.Duration) {
 }
 
 func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
-	s.dialed.Store(int64(time.Since(s.began)))
+	s.dialed.Store(int64(s.clock()))
 	c, err := net.DialTimeout(network, address, s.config.ConnectTimeout)
 	if err != nil {
 		return nil, err
 	}
-	return &heardConn{Conn: c, greeting: s.config.ConnectTimeout, heard: s.hear, granted: s.grant}, nil
+	return &heardConn{Conn: c, greeting: s.config.ConnectTimeout, clock: s.clock, heard: s.hear, granted: s.grant}, nil
 }
 
 // quiet passes on what the library says as details: what matters is said above.

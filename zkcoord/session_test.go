@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,20 @@ func awaitStatus(t *testing.T, s *Session, what string, ok func(Status) bool) St
 		case <-changed:
 		case <-bound:
 			t.Fatalf("not within %s: %s; it is %v", patience, what, status)
+		}
+	}
+}
+
+// until looks often whether something is so.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	often := time.NewTicker(5 * time.Millisecond)
+	defer often.Stop()
+	for bound := time.After(patience); !ok(); {
+		select {
+		case <-often.C:
+		case <-bound:
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
@@ -124,7 +139,10 @@ func TestSession_Chroot(t *testing.T) {
 // A server that is away for less than the time-out costs nothing.
 func TestSession_ShortOutageKeepsIt(t *testing.T) {
 	z := zookeeper.Start(t)
-	s, ctx := connect(t, z), within(t)
+	s, err := Connect(Config{Connect: z.Addr, SessionTimeout: 20 * zookeeper.Tick, Log: testLog(t)}) // long enough for the server to start
+	must(t, err)
+	t.Cleanup(s.Close)
+	ctx := within(t)
 	must(t, s.Create(ctx, "/e", nil, Ephemeral))
 	before := awaitStatus(t, s, "connected", is(Connected))
 	z.Kill(t)
@@ -157,6 +175,61 @@ func TestSession_LostByItsOwnClock(t *testing.T) {
 	z.Resume(t)
 	after := awaitStatus(t, s, "connected again", is(Connected))
 	t.Logf("session %#x, then %#x", before.ID, after.ID)
+}
+
+// ZooKeeper hears nothing more of a client, and the client gets what its watches tell all the same. That does not make the session last longer than ZooKeeper thinks.
+func TestSession_LostAlthoughEventsCome(t *testing.T) {
+	z := zookeeper.Start(t)
+	line := zookeeper.NewLine(t, z.Addr)
+	s, err := Connect(Config{Connect: line.Addr, SessionTimeout: sessionTime, Log: testLog(t)})
+	must(t, err)
+	t.Cleanup(s.Close)
+	other, ctx := connect(t, z), within(t)
+	status := awaitStatus(t, s, "connected", is(Connected))
+	for i := range watchedNodes {
+		w := s.WatchData(watchedNode(i))
+		defer w.Close()
+		if _, err := w.Await(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line.Hold(zookeeper.ToServer)
+	held, came := time.Now(), line.Passed(zookeeper.ToClient)
+	often := time.NewTicker(sessionTime / 20)
+	defer often.Stop()
+	for i := 0; s.Holds(status.ID); i++ {
+		must(t, other.Create(ctx, watchedNode(i), nil, Persistent))
+		<-often.C
+	}
+	if took := time.Since(held); took > sessionTime {
+		t.Errorf("the session counted for %s after ZooKeeper heard of it last, and ZooKeeper ends it after %s", took, sessionTime)
+	}
+	if line.Passed(zookeeper.ToClient) == came {
+		t.Error("no event has come")
+	}
+}
+
+const watchedNodes = 40
+
+func watchedNode(i int) string { return fmt.Sprintf("/watched%d", i) }
+
+// A machine that sleeps for longer than the session lasts: its clock has gone on when it wakes. Nothing counts until ZooKeeper has said that the session is there yet.
+func TestSession_LostWhenTheMachineHasSlept(t *testing.T) {
+	z := zookeeper.Start(t)
+	var slept atomic.Int64
+	awake := newClock()
+	s, err := Connect(Config{Connect: z.Addr, SessionTimeout: sessionTime, Log: testLog(t), clock: func() time.Duration { return awake() + time.Duration(slept.Load()) }})
+	must(t, err)
+	t.Cleanup(s.Close)
+	status := awaitStatus(t, s, "connected", is(Connected))
+	if !s.Holds(status.ID) {
+		t.Fatal("it does not count while the machine is awake")
+	}
+	slept.Store(int64(time.Hour))
+	if s.Holds(status.ID) {
+		t.Error("it counts after an hour")
+	}
+	until(t, "it counts again, because ZooKeeper has it yet", func() bool { return s.Holds(status.ID) })
 }
 
 func TestSession_ExpiredBecomesANewOne(t *testing.T) {
@@ -311,9 +384,9 @@ func TestRegistrar_TakenNodes(t *testing.T) {
 	var seen states
 	r := NewRegistrar(s, seen.note)
 	defer r.Close()
-	mine := func(data []byte) bool { return string(data) == "us" }
+	mine := func(data []byte, _ int64) bool { return string(data) == "us" }
 	r.Set(Registration{Path: "/master", Data: []byte("us"), Kind: Ephemeral, Ours: mine},
-		Registration{Path: "/topics/t", Data: []byte("4"), Kind: Ephemeral, Stage: 1, Ours: func([]byte) bool { return true }})
+		Registration{Path: "/topics/t", Data: []byte("4"), Kind: Ephemeral, Stage: 1, Ours: always})
 	var taken *TakenError
 	for !errors.As(seen.last(), &taken) {
 		select {

@@ -163,7 +163,7 @@ func testViews(t *testing.T, ctx context.Context, s *Session) {
 		t.Errorf("a group that there is not: %v", err)
 	}
 	masters, err := NewDirectory(s, DefaultRoot).Masters(ctx)
-	if want := []BrokerInfo{{0, "127.0.0.1:21870", 220767882}, {1, "127.0.0.1:21872", 1971279735}}; err != nil || !slices.Equal(masters, want) {
+	if want := []BrokerInfo{{ID: 0, Addr: "127.0.0.1:21870", Checksum: 220767882}, {ID: 1, Addr: "127.0.0.1:21872", Checksum: 1971279735}}; err != nil || !slices.Equal(masters, want) {
 		t.Errorf("masters %v, %v, want %v", masters, err, want)
 	}
 }

@@ -3,11 +3,12 @@ package zkcoord
 import (
 	"encoding/binary"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
 
-// The library tells neither when it heard of the server last nor which time-out the server has granted, and it waits ten times as long for the
+// The library tells neither when the server has heard of it last nor which time-out the server has granted, and it waits ten times as long for the
 // answer to its greeting as for anything else. All three are seen on the connection.
 
 // handshakeSize is how much of the answer to the greeting tells the time-out: its length, the version of the protocol, the milliseconds.
@@ -16,26 +17,65 @@ const handshakeSize = 12
 // heardConn is a connection to a server of ZooKeeper.
 type heardConn struct {
 	net.Conn
-	greeting time.Duration         // how long the answer to the greeting may take
-	heard    func()                // something came
-	granted  func(d time.Duration) // the server has said so
+	greeting time.Duration // how long the answer to the greeting may take
+	clock    func() time.Duration
+	heard    func(at time.Duration) // the server has heard of us, at this time or later
+	granted  func(d time.Duration)  // the server has said so
 
-	mu    sync.Mutex
-	first []byte // of what came, up to handshakeSize
+	mu      sync.Mutex
+	first   []byte // of what came, up to handshakeSize
+	in, out frames
+	hailed  bool    // our greeting was sent
+	greeted bool    // and is being answered
+	asked   []asked // what is not answered yet, in order
 }
 
+// asked is a request that was sent.
+type asked struct {
+	xid int32
+	at  time.Duration // or later
+}
+
+// Read tells when the server has heard of us: when the request was sent that it answers. That something came says nothing of that by itself: it may have lain there
+// while this process was stopped, and what the server tells without being asked (watches) comes also when nothing of ours gets there any more.
 func (c *heardConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.heard()
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.sniff(b[:n])
+		c.in.feed(b[:n], c.answeredLocked)
 	}
 	return n, err
 }
 
-func (c *heardConn) sniff(b []byte) {
+func (c *heardConn) answeredLocked(xid int32) {
+	switch {
+	case !c.greeted:
+		c.greeted = true // whether it is our session that is greeted, the library tells
+	case xid != eventXid:
+		i := slices.IndexFunc(c.asked, func(a asked) bool { return a.xid == xid })
+		if i >= 0 {
+			c.heard(c.asked[i].at)
+			c.asked = c.asked[i+1:] // answers come in the order of requests
+		}
+	}
+}
+
+// Write notes when requests are sent.
+func (c *heardConn) Write(b []byte) (int, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.out.feed(b, func(xid int32) {
+		if c.hailed {
+			c.asked = append(c.asked, asked{xid, c.clock()})
+		}
+		c.hailed = true
+	})
+	c.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+func (c *heardConn) sniff(b []byte) {
 	if len(c.first) == handshakeSize {
 		return
 	}
@@ -47,7 +87,7 @@ func (c *heardConn) sniff(b []byte) {
 	}
 }
 
-func (c *heardConn) greeted() bool {
+func (c *heardConn) isGreeted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.first) == handshakeSize
@@ -55,7 +95,7 @@ func (c *heardConn) greeted() bool {
 
 // SetReadDeadline keeps to its own bound until the server has answered the greeting.
 func (c *heardConn) SetReadDeadline(t time.Time) error {
-	if own := time.Now().Add(c.greeting); !c.greeted() && t.After(own) {
+	if own := time.Now().Add(c.greeting); !c.isGreeted() && t.After(own) {
 		t = own
 	}
 	return c.Conn.SetReadDeadline(t)

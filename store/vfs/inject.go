@@ -23,6 +23,7 @@ const (
 	OpReadAt   Kind = "readat"
 	OpWriteAt  Kind = "writeat"
 	OpSync     Kind = "sync"
+	OpWriteOut Kind = "writeout"
 	OpAllocate Kind = "allocate"
 	OpTruncate Kind = "truncate"
 	OpSize     Kind = "size"
@@ -37,8 +38,8 @@ type Op struct {
 	Kind   Kind
 	Name   string // of a file: the one it was opened by
 	To     string // new name of a rename
-	Offset int64  // of a read or write
-	Length int64  // of a read, write or mapping; new size of an allocate or truncate
+	Offset int64  // of a read, write or writeout
+	Length int64  // of a read, write, writeout or mapping; new size of an allocate or truncate
 }
 
 // String writes the call as a line that a test can compare.
@@ -46,7 +47,7 @@ func (o Op) String() string {
 	switch o.Kind {
 	case OpRename:
 		return fmt.Sprintf("rename %s %s", o.Name, o.To)
-	case OpReadAt, OpWriteAt:
+	case OpReadAt, OpWriteAt, OpWriteOut:
 		return fmt.Sprintf("%s %s %d+%d", o.Kind, o.Name, o.Offset, o.Length)
 	case OpAllocate, OpTruncate, OpMap:
 		return fmt.Sprintf("%s %s %d", o.Kind, o.Name, o.Length)
@@ -68,7 +69,7 @@ func (e *ShortWrite) Unwrap() error { return e.Err }
 
 // Inject has fn called before each call, from the caller's goroutine and with no lock held: it may wait, and it may use
 // the Mem, whose calls it then sees too. The error that it returns is the call's, and the call does nothing, with two
-// exceptions: a ShortWrite, and Sync, which may have written any of the pages and never writes the rest, as kernels do:
+// exceptions: a ShortWrite, and Sync and WriteOut, which may have written any of the pages and never writes the rest, as kernels do:
 // they drop what they could not write and report it once. A failed Close closes all the same. nil ends it.
 func (m *Mem) Inject(fn func(op Op) error) {
 	m.mu.Lock()

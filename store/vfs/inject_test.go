@@ -42,6 +42,7 @@ func TestInject_FailsEveryKindOfCall(t *testing.T) {
 		OpReadAt:   func() error { return second(file.ReadAt(make([]byte, 1), 0)) },
 		OpWriteAt:  func() error { return second(file.WriteAt([]byte("x"), 0)) },
 		OpSync:     file.Sync,
+		OpWriteOut: func() error { return file.WriteOut(0, 1) },
 		OpAllocate: func() error { return file.Allocate(9) },
 		OpTruncate: func() error { return file.Truncate(0) },
 		OpSize:     func() error { return second(file.Size()) },

@@ -101,6 +101,18 @@ func (f *memFile) Sync() error {
 	return nil
 }
 
+func (f *memFile) WriteOut(offset, length int64) error {
+	injected := f.mem.begin(Op{Kind: OpWriteOut, Name: f.name, Offset: offset, Length: length})
+	if err := f.lock(OpWriteOut, false); err != nil {
+		return err
+	}
+	defer f.mem.mu.Unlock()
+	if injected != nil {
+		f.node.failSync()
+	}
+	return injected
+}
+
 func (f *memFile) Allocate(size int64) error {
 	if err := f.mem.begin(Op{Kind: OpAllocate, Name: f.name, Length: size}); err != nil {
 		return err

@@ -17,6 +17,11 @@ import (
 // the blocks were reserved before.
 func (f *osFile) Sync() error { return f.control("fdatasync", unix.Fdatasync) }
 
+func (f *osFile) WriteOut(offset, length int64) error {
+	const how = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	return f.control("sync_file_range", func(fd int) error { return unix.SyncFileRange(fd, offset, length, how) })
+}
+
 func (f *osFile) Allocate(size int64) error {
 	return f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 }

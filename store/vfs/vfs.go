@@ -42,6 +42,9 @@ type File interface {
 	io.Closer
 	// Sync makes data, and what of the metadata is needed to read it back, safe. It blocks as long as the disk does.
 	Sync() error
+	// WriteOut gives a range that was written to the disk and waits until the disk has taken it. It makes nothing safe: that still needs a Sync,
+	// which then has little left to write and does not hold up the syncs of other files.
+	WriteOut(offset, length int64) error
 	// Allocate reserves blocks for the first size bytes and grows the file to size; it never shrinks one. New bytes are
 	// zeros. A full disk is an error here instead of later in WriteAt.
 	Allocate(size int64) error

@@ -51,11 +51,12 @@ type settings struct {
 	id                     int
 	syncTime               time.Duration
 	system, topics, zkRoot string
+	chroot                 string // behind the address of ZooKeeper
 }
 
 func (s settings) file(z *zookeeper.Server) string {
-	return fmt.Sprintf("[system]\nbrokerId=%d\nhostName=127.0.0.1\n%s\n[zookeeper]\nzk.zkConnect=%s\nzk.zkSessionTimeoutMs=2000\nzk.zkConnectionTimeoutMs=2000\nzk.zkSyncTimeMs=%d\n%s\n%s\n",
-		s.id, s.system, z.Addr, s.syncTime.Milliseconds(), s.zkRoot, s.topics)
+	return fmt.Sprintf("[system]\nbrokerId=%d\nhostName=127.0.0.1\n%s\n[zookeeper]\nzk.zkConnect=%s%s\nzk.zkSessionTimeoutMs=2000\nzk.zkConnectionTimeoutMs=2000\nzk.zkSyncTimeMs=%d\n%s\n%s\n",
+		s.id, s.system, z.Addr, s.chroot, s.syncTime.Milliseconds(), s.zkRoot, s.topics)
 }
 
 func start(t *testing.T, z *zookeeper.Server, s settings) *process.Broker {

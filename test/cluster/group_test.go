@@ -3,7 +3,6 @@ package cluster
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -86,14 +85,14 @@ type group struct {
 type member struct {
 	*zkcoord.Member
 	session *zkcoord.Session
-	line    *relay
+	line    *zookeeper.Line
 }
 
 func (g *group) join(t *testing.T) {
 	t.Helper()
 	g.made++
-	line := newRelay(t, g.zk.Addr)
-	s, err := zkcoord.Connect(zkcoord.Config{Connect: line.addr, SessionTimeout: groupSession})
+	line := zookeeper.NewLine(t, g.zk.Addr)
+	s, err := zkcoord.Connect(zkcoord.Config{Connect: line.Addr, SessionTimeout: groupSession})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +195,7 @@ func TestGroup_LargeRebalances(t *testing.T) {
 
 		victim := g.take(rng)
 		began = time.Now()
-		victim.line.freeze()
+		victim.line.Hold(zookeeper.ToServer, zookeeper.ToClient)
 		note("cut off", g.awaitShared(t, "one is cut off", began), victim.session.Timeout()+oneMoves)
 		if claims, _, _ := victim.Claims(); len(claims) > 0 {
 			t.Errorf("one that was cut off has %d partitions yet", len(claims))
@@ -222,73 +221,3 @@ func TestGroup_LargeRebalances(t *testing.T) {
 		m.session.Close()
 	}
 }
-
-// relay passes a member's connection to ZooKeeper on, until it freezes: then nothing comes through, and nobody is told.
-type relay struct {
-	addr   string
-	target string
-
-	mu     sync.Mutex
-	frozen chan struct{}
-	conns  []net.Conn
-}
-
-func newRelay(t *testing.T, target string) *relay {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{addr: l.Addr().String(), target: target, frozen: make(chan struct{})}
-	t.Cleanup(func() {
-		l.Close()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, c := range r.conns {
-			c.Close()
-		}
-	})
-	go func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", target)
-			if err != nil {
-				near.Close()
-				continue
-			}
-			r.mu.Lock()
-			r.conns = append(r.conns, near, far)
-			r.mu.Unlock()
-			go r.pass(near, far)
-			go r.pass(far, near)
-		}
-	}()
-	return r
-}
-
-// pass copies one direction. A frozen one keeps its connections open.
-func (r *relay) pass(from, to net.Conn) {
-	b := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(b)
-		select {
-		case <-r.frozen:
-			return
-		default:
-		}
-		if err == nil {
-			_, err = to.Write(b[:n])
-		}
-		if err != nil {
-			from.Close()
-			to.Close()
-			return
-		}
-	}
-}
-
-// freeze ends what is passed on, also on connections that come later.
-func (r *relay) freeze() { close(r.frozen) }

@@ -12,6 +12,7 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/zookeeper"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // pub is a line of topics-pub or topics-sub.
@@ -206,6 +207,48 @@ func TestTakenID_WaitsAndTakesOver(t *testing.T) {
 	awaitReady(t, second)
 	if data, _, err := s.Get(within(t), "/meta/brokers/ids/5/master"); err != nil || string(data) != "meta://"+second.Addr {
 		t.Errorf("the master is %s, %v, want %s", data, err, second.Addr)
+	}
+}
+
+// Another broker has the same id and says that it is at the same address, on another machine for example: nothing is taken from it, and /readyz, stats and log tell.
+func TestTakenID_AtTheSameAddress(t *testing.T) {
+	const master, taken = "/meta/brokers/ids/5/master", "Two with the same id and address"
+	z := zookeeper.Start(t)
+	b := start(t, z, settings{id: 5})
+	awaitReady(t, b)
+	b.Stop(t)
+	other := observer(t, z)
+	if err := other.Create(within(t), master, []byte("meta://"+b.Addr), zkcoord.Ephemeral); err != nil {
+		t.Fatal(err)
+	}
+	b.Restart(t)
+	await(t, "the reason is told", func() bool { ready, why := b.Health(t); return !ready && strings.Contains(why, taken) })
+	if got := line(t, dial(t, b), "zk", "problem"); !strings.Contains(got, taken) || !strings.Contains(got, b.Addr) {
+		t.Errorf("stats zk: problem %q", got)
+	}
+	if !strings.Contains(b.Log(t), taken) {
+		t.Error("the log does not tell")
+	}
+	status, _ := other.Status()
+	if _, stat, err := other.Get(within(t), master); err != nil || stat.Owner != status.ID {
+		t.Errorf("the other one's node: %+v, %v", stat, err)
+	}
+	other.Close()
+	awaitReady(t, b)
+}
+
+// A broker that is killed and started again at once knows what its earlier process has left, and takes it for its own.
+func TestKill_ComesBackAtOnce(t *testing.T) {
+	z := zookeeper.Start(t)
+	b := start(t, z, settings{id: 5, topics: "[topic=t]\n"})
+	awaitReady(t, b)
+	for range 3 {
+		b.Kill(t)
+		b.Restart(t)
+		awaitReady(t, b)
+	}
+	if strings.Contains(b.Log(t), "is taken by somebody else") {
+		t.Error("it took its own nodes for somebody else's")
 	}
 }
 

@@ -150,14 +150,19 @@ func (s *script) mustRun(t *testing.T, line string) string {
 	return out
 }
 
-// readmeCommands are the command lines that the README gives for another terminal, beside `make cluster`.
-func readmeCommands(t *testing.T) (lines []string) {
+func readme(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, ok := strings.Cut(string(b), "\n## A cluster\n")
+	return string(b)
+}
+
+// readmeCommands are the command lines that the README gives for another terminal, beside `make cluster`.
+func readmeCommands(t *testing.T) (lines []string) {
+	t.Helper()
+	_, section, ok := strings.Cut(readme(t), "\n## A cluster\n")
 	if !ok {
 		t.Fatal("README.md has no section on a cluster")
 	}
@@ -208,6 +213,79 @@ func TestScript_AClusterToTryThingsOn(t *testing.T) {
 		}
 	}
 
+	s.interrupt(t)
+}
+
+// The Go program of the README, as its section on clusters says: run twice, it is a group.
+func TestScript_TheProgramOfTheReadme(t *testing.T) {
+	_, program, _ := strings.Cut(readme(t), "\n```go\n")
+	program, _, ok := strings.Cut(program, "\n```\n")
+	const alone = `"127.0.0.1:8123"`
+	if n := strings.Count(program, alone); !ok || n != 2 {
+		t.Fatalf("the README has no program with %s twice", alone)
+	}
+	s := startScript(t)
+	s.says(t, `(Ctrl-C) stops it`)
+	dir := t.TempDir()
+	source, binary := filepath.Join(dir, "hello.go"), filepath.Join(dir, "hello")
+	if err := os.WriteFile(source, []byte(strings.ReplaceAll(program, alone, fmt.Sprintf(`"zk://127.0.0.1:%d"`, s.zkPort))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		t.Fatalf("the program of the README: %v\n%s", err, out)
+	}
+	var members []*exec.Cmd
+	for range 2 {
+		m := exec.Command(binary)
+		m.Stderr = t.Output()
+		out, err := os.Create(filepath.Join(dir, fmt.Sprint("printed", len(members))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		m.Stdout = out
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = m.Process.Kill() }) // it may have ended
+		members = append(members, m)
+	}
+	twoEach := regexp.MustCompile(`(?m)^readers_.* greetings/.-. greetings/.-.$`)
+	await(t, "the two share the partitions", func() bool {
+		out, _ := s.run("bin/metaq groups readers --zk 127.0.0.1:2181") // until they are there, it says so
+		return len(twoEach.FindAllString(out, -1)) == 2
+	})
+	var want []string
+	for _, place := range []string{"0-0", "0-1", "1-0", "1-1"} {
+		want = append(want, "to "+place)
+		s.mustRun(t, "bin/metaq put greetings 'to "+place+"' --partition "+place+" --zk 127.0.0.1:2181")
+	}
+	printed := func() string {
+		var all []byte
+		for i := range members {
+			b, err := os.ReadFile(filepath.Join(dir, fmt.Sprint("printed", i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b...)
+		}
+		return string(all)
+	}
+	await(t, "all is printed", func() bool {
+		now := printed()
+		return strings.Count(now, "hello from Go\n") == 2 && !slices.ContainsFunc(want, func(line string) bool { return !strings.Contains(now, line+"\n") })
+	})
+	for _, m := range members {
+		if err := m.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Wait(); err != nil {
+			t.Errorf("after Ctrl-C: %v", err)
+		}
+	}
+	if got := s.mustRun(t, "bin/metaq lag readers --zk 127.0.0.1:2181"); !regexp.MustCompile(`(?m)^total +0 +0 `).MatchString(got) {
+		t.Errorf("it has not kept how far it has read:\n%s", got)
+	}
 	s.interrupt(t)
 }
 

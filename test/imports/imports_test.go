@@ -78,6 +78,9 @@ var rules = []rule{
 	},
 }
 
+// kept are outside modules that only one folder may import by itself: what they are good for is asked of that folder.
+var kept = map[string]string{"github.com/go-zookeeper/": "zkcoord"}
+
 // avoided are names of packages that would say nothing about what is in them.
 var avoided = []string{"util", "utils", "common", "helper", "helpers", "misc", "base"}
 
@@ -142,6 +145,13 @@ func violations(p goPackage) []string {
 	forTests := append(slices.Clone(r.may), r.mayTests...)
 	check(p.TestImports, "its tests import", forTests...)
 	check(p.XTestImports, "its tests import", forTests...)
+	for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+		for prefix, keeper := range kept {
+			if strings.HasPrefix(imported, prefix) && r.folder != keeper {
+				wrong = append(wrong, fmt.Sprintf("%s: imports %s, which only %s may", own, imported, keeper))
+			}
+		}
+	}
 	for _, dep := range p.Deps {
 		for _, prefix := range r.without {
 			if dep == prefix || strings.HasPrefix(dep, strings.TrimSuffix(prefix, "/")+"/") {
@@ -204,6 +214,9 @@ func TestViolationsAreFound(t *testing.T) {
 		{"a tool imports the test double", goPackage{ImportPath: in("tools/metaq"), Name: "main", Imports: []string{in("client/metaqtest")}}, 1},
 		{"tool imports everything", goPackage{ImportPath: in("tools/metaq"), Name: "main", Imports: []string{in("client"), in("server"), in("store")}}, 0},
 		{"server imports a test", goPackage{ImportPath: in("server"), Name: "server", Imports: []string{in("test/process")}}, 1},
+		{"zkcoord talks to ZooKeeper", goPackage{ImportPath: in("zkcoord"), Name: "zkcoord", Imports: []string{"github.com/go-zookeeper/zk"}}, 0},
+		{"client talks to ZooKeeper itself", goPackage{ImportPath: in("client"), Name: "client", Imports: []string{"github.com/go-zookeeper/zk"}}, 1},
+		{"a test talks to ZooKeeper itself", goPackage{ImportPath: in("test/cluster"), Name: "cluster", XTestImports: []string{"github.com/go-zookeeper/zk"}}, 1},
 		{"a folder nobody thought of", goPackage{ImportPath: in("stuff"), Name: "stuff"}, 1},
 		{"a name that says nothing", goPackage{ImportPath: in("store/utils"), Name: "utils"}, 1},
 	}

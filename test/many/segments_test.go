@@ -61,7 +61,7 @@ func makeSegments(t *testing.T, dir string, segments int) map[string][]int64 {
 }
 
 func TestStart_ManySegments(t *testing.T) {
-	segments := chaos.Pick(4000, 10_000)
+	segments := chaos.Pick(4000, 100_000)
 	rng := rand.New(rand.NewPCG(chaos.Seed(t), 0))
 	dir := filepath.Join(t.TempDir(), "data")
 	offsets := makeSegments(t, dir, segments)

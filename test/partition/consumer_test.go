@@ -1,20 +1,19 @@
 package partition
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/metaq/metaq/client"
-	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/history"
 	"github.com/metaq/metaq/test/wire"
 	"github.com/metaq/metaq/zkcoord"
@@ -27,12 +26,7 @@ const (
 	layout    = zkcoord.DefaultRoot
 
 	sessionTime = 2 * time.Second
-	fetchSize   = 64 << 10
-	fetchWait   = 100 * time.Millisecond
-	fetchBound  = time.Second // for an answer
 	commitEvery = 200 * time.Millisecond
-	saveBound   = time.Second
-	retryEvery  = 50 * time.Millisecond
 	leaveBound  = 10 * time.Second
 )
 
@@ -54,166 +48,81 @@ type note struct {
 	Got   []history.Message `json:"got,omitempty"`
 }
 
-// consumer is a process that reads its share of a topic as the group consumer of the client does. It is made of the parts below that, so that what it does when is
-// told exactly.
-type consumer struct {
-	broker  string
-	offsets *zkcoord.Offsets
-
+// teller writes down what happens to a consumer.
+type teller struct {
 	mu    sync.Mutex
 	out   *json.Encoder
 	count int
-	at    map[zkcoord.TopicPartition]*reading
+	claim map[int]int // by partition
 }
 
-// reading is a partition that is worked on.
-type reading struct {
-	claim zkcoord.Claim
-	n     int
-	stop  context.CancelFunc
-	done  chan struct{}
-	next  zkcoord.Offset // where to go on
-	kept  zkcoord.Offset // that was committed
-}
-
-// consume runs a consumer until its standard input ends, and then leaves the group.
-func consume(zk, broker, name string) int {
-	s, err := zkcoord.Connect(zkcoord.Config{Connect: zk, SessionTimeout: sessionTime, ConnectTimeout: sessionTime / 3})
+// consume runs a consumer of the client until its standard input ends, and then closes it.
+func consume(zk, name string) int {
+	t := &teller{out: json.NewEncoder(os.Stdout), claim: map[int]int{}}
+	c, err := client.NewConsumer(zkcoord.ClusterScheme+zk, groupName, []string{topicName}, client.WithConsumerID(name), client.WithCommitEvery(commitEvery), client.WithWorkers(partitions),
+		client.WithConsumerZooKeeper(client.ZooKeeper{SessionTimeout: sessionTime, ConnectTimeout: sessionTime / 3}), client.WithRebalanced(t.rebalanced),
+		client.WithConsumerLog(slog.New(slog.NewTextHandler(refusals{t}, nil))))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	c := &consumer{broker: broker, offsets: zkcoord.NewOffsets(s, layout, groupName), out: json.NewEncoder(os.Stdout), at: map[zkcoord.TopicPartition]*reading{}}
-	m := zkcoord.Join(s, layout, zkcoord.MemberConfig{Group: groupName, Consumer: name, Topics: []protocol.Topic{topicName}}, c)
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(running, t.handed) }()
 	_, err = io.Copy(io.Discard, os.Stdin)
 	ctx, cancel := context.WithTimeout(context.Background(), leaveBound)
 	defer cancel()
-	err = errors.Join(err, m.Leave(ctx))
-	s.Close()
-	if err != nil {
+	err = errors.Join(err, c.Close(ctx))
+	stop()
+	if err = errors.Join(err, <-ended); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
 }
 
-func (c *consumer) tell(n note) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (t *teller) tellLocked(n note) {
 	n.T = time.Now().UnixNano()
-	if err := c.out.Encode(n); err != nil {
+	if err := t.out.Encode(n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) // nobody listens any more
 	}
 }
 
-// Acquire begins to read partitions.
-func (c *consumer) Acquire(claims []zkcoord.Claim) {
-	for _, claim := range claims {
-		ctx, stop := context.WithCancel(context.Background())
-		c.count++
-		r := &reading{claim: claim, n: c.count, stop: stop, done: make(chan struct{})}
-		c.at[claim.TopicPartition] = r
-		c.tell(note{What: acquired, Part: r.part(), Claim: r.n})
-		go func() {
-			defer close(r.done)
-			c.read(ctx, r)
-		}()
+// rebalanced is told of partitions that come and go.
+func (t *teller) rebalanced(got, gaveUp []zkcoord.TopicPartition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range got {
+		t.count++
+		t.claim[int(p.Partition.Number)] = t.count
+		t.tellLocked(note{What: acquired, Part: int(p.Partition.Number), Claim: t.count})
+	}
+	for _, p := range gaveUp {
+		t.tellLocked(note{What: released, Part: int(p.Partition.Number), Claim: t.claim[int(p.Partition.Number)]})
 	}
 }
 
-// Release ends that, and commits what is still its own.
-func (c *consumer) Release(claims []zkcoord.Claim) {
-	for _, claim := range claims {
-		c.at[claim.TopicPartition].stop()
-	}
-	for _, claim := range claims {
-		r := c.at[claim.TopicPartition]
-		<-r.done
-		c.save(r)
-		c.tell(note{What: released, Part: r.part(), Claim: r.n})
-		delete(c.at, claim.TopicPartition)
-	}
-}
-
-func (r *reading) part() int { return int(r.claim.Partition.Number) }
-
-// read hands over what comes in a partition, from where the group has come to.
-func (c *consumer) read(ctx context.Context, r *reading) {
-	retry := time.NewTicker(retryEvery)
-	defer retry.Stop()
-	for {
-		at, _, err := c.offsets.Load(ctx, r.claim.TopicPartition)
-		if err == nil {
-			r.next, r.kept = at, at
-			break
-		}
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-	for ctx.Err() == nil {
-		err := c.follow(ctx, r)
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-		}
-		if err != nil && ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, r.claim, err)
-		}
-	}
-}
-
-// follow reads over one connection until something fails.
-func (c *consumer) follow(ctx context.Context, r *reading) error {
-	dialing, cancel := context.WithTimeout(ctx, fetchBound)
-	conn, err := client.Dial(dialing, c.broker)
-	cancel()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	commit := time.NewTicker(commitEvery)
-	defer commit.Stop()
-	for {
-		asking, cancel := context.WithTimeout(ctx, fetchBound)
-		b, err := conn.Get(asking, topicName, groupName, r.claim.Partition.Number, r.next.Offset, fetchSize, fetchWait)
-		cancel()
-		var none *client.StatusError
-		if err != nil && !(errors.As(err, &none) && none.Status == 404) {
-			return err
-		}
-		if err := c.hand(r, b); err != nil {
-			return err
-		}
-		select {
-		case <-commit.C:
-			c.save(r)
-		case <-ctx.Done():
-			return nil
-		default:
-		}
-	}
-}
-
-// hand gives messages to the user, as long as the partition is its own for sure.
-func (c *consumer) hand(r *reading, b []byte) error {
-	list, next, err := wire.Messages(r.next.Offset, b)
-	if err != nil || len(list) == 0 {
-		return err
-	}
-	var got []history.Message
-	for _, m := range list {
-		got = append(got, judged(r.part(), m))
-	}
-	if !r.claim.Valid() {
-		return errors.New("the session is over")
-	}
-	c.tell(note{What: handed, Part: r.part(), Claim: r.n, Off: r.next.Offset, Got: got})
-	r.next = zkcoord.Offset{MessageID: list[len(list)-1].ID, Offset: next}
+// handed is the handler of the messages.
+func (t *teller) handed(_ context.Context, m client.Received) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	part := int(m.Partition)
+	got := judged(part, wire.Message{Offset: m.Offset, ID: m.ID, Data: m.Body})
+	t.tellLocked(note{What: handed, Part: part, Claim: t.claim[part], Off: m.Offset, Got: []history.Message{got}})
 	return nil
+}
+
+// refusals are the log of a consumer, in which it says that somebody else has committed.
+type refusals struct{ t *teller }
+
+func (r refusals) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "somebody else has changed the offset") {
+		r.t.mu.Lock()
+		defer r.t.mu.Unlock()
+		r.t.tellLocked(note{What: refused})
+	}
+	return os.Stderr.Write(line)
 }
 
 // judged is a message as histories have it. Its data are a letter, see letterSize.
@@ -228,22 +137,3 @@ func judged(part int, m wire.Message) history.Message {
 }
 
 func sumOf(b []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(b)) }
-
-// save commits how far a partition has come, if it is its own for sure.
-func (c *consumer) save(r *reading) {
-	if r.next == r.kept || !r.claim.Valid() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), saveBound)
-	defer cancel()
-	err := c.offsets.Save(ctx, map[zkcoord.TopicPartition]zkcoord.Offset{r.claim.TopicPartition: r.next})
-	var moved *zkcoord.MovedError
-	switch {
-	case err == nil:
-		r.kept = r.next
-	case errors.As(err, &moved):
-		c.tell(note{What: refused, Part: r.part(), Claim: r.n, Off: r.next.Offset})
-	default:
-		fmt.Fprintln(os.Stderr, cmp.Or(strings.TrimSpace(err.Error()), "save"))
-	}
-}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		case probeArgument:
 			os.Exit(probe(os.Args[2]))
 		case consumerArgument:
-			os.Exit(consume(os.Args[2], os.Args[3], os.Args[4]))
+			os.Exit(consume(os.Args[2], os.Args[3]))
 		}
 	}
 	os.Exit(process.Main(m))

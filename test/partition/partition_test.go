@@ -192,7 +192,7 @@ func (c *cluster) consumer(t *testing.T, n node) {
 	t.Helper()
 	who := fmt.Sprintf("c%d", n-firstConsumer+1)
 	c.started++
-	line := slices.Concat(c.network.under(n), []string{os.Args[0], consumerArgument, c.zk.Addr, c.broker.Addr})
+	line := slices.Concat(c.network.under(n), []string{os.Args[0], consumerArgument, c.zk.Addr})
 	c.members[n] = c.ledger.listen(t, who, fmt.Sprintf("%s.%d", who, c.started), line...)
 }
 

@@ -13,11 +13,12 @@ type result struct {
 	rewinds    int // places where something was sent again
 }
 
-// deal gives every partition its lines, in turn, as a producer does that has nothing else to go by.
-func deal(lines [][]byte, partitions int) [][][]byte {
+// deal gives every partition its lines, in turn and beginning with one of them, as a producer does that has nothing else to go by.
+func deal(lines [][]byte, partitions, first int) [][][]byte {
 	dealt := make([][][]byte, partitions)
 	for i, line := range lines {
-		dealt[i%partitions] = append(dealt[i%partitions], line)
+		p := (first + i) % partitions
+		dealt[p] = append(dealt[p], line)
 	}
 	return dealt
 }

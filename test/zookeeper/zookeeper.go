@@ -134,6 +134,7 @@ func (s *Server) Ask(word string) (string, error) {
 const (
 	Requests   = "zk_packets_received"
 	Ephemerals = "zk_ephemerals_count"
+	Watches    = "zk_watch_count"
 )
 
 // Count is what the server has counted so far; -1 if it does not answer just now. Questions like this one are requests too.

@@ -56,7 +56,7 @@ type cluster struct {
 
 // openCluster connects to the ZooKeeper that was named and looks who is registered there.
 func (a *app) openCluster(ctx context.Context) (*cluster, error) {
-	s, err := zkcoord.Connect(zkcoord.Config{Connect: a.cluster.Connect})
+	s, err := zkcoord.Connect(a.cluster.Config())
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,8 @@ func newGetCommand(a *app) *cobra.Command {
 		Short: "Print messages",
 		Long: `get prints the messages of a topic that are stored now, partition after partition, each on a line. With -f it goes on
 with those that come, from all partitions as they come, until -n messages or Ctrl-C. With --zk these are the partitions of all
-brokers of the cluster; -f takes in brokers and partitions that come later, and --partition is BROKER-NUMBER.
+brokers of the cluster; -f takes in brokers and partitions that come later, also a broker that is registered and does not answer
+at the start, and --partition is BROKER-NUMBER.
 
 With --group the broker remembers how far the group has read: the next get of the group goes on there. A position is
 kept after its messages were written to standard output, so that a get that is killed may print some again, but never

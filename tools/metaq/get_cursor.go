@@ -19,7 +19,8 @@ type cursor struct {
 	offset    int64
 	size      int32
 	exact     bool // the offset was asked for as it is, so that leaving it is worth a word
-	late      bool // the partition came while others were read, and the place to start is not known yet
+	late      bool // the partition came while others were read, or its broker was away, and the place to start is not known yet
+	unasked   bool // nobody has asked whether the partition is open
 }
 
 func (c *cursor) name() string { return c.reader.partitionName(c.partition) }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/client"
+	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/zkcoord"
 )
 
@@ -23,15 +24,19 @@ const (
 func (r *reader) follow(ctx context.Context, partitions []zkcoord.Partition) error {
 	var cursors []*cursor
 	for _, partition := range partitions {
+		c := r.newCursor(partition)
+		cursors = append(cursors, c)
+		if r.away[partition.Broker] {
+			c.late, c.unasked = true, true
+			continue
+		}
 		conn, err := r.connTo(ctx, partition)
 		if err != nil {
 			return err
 		}
-		c := r.newCursor(partition)
 		if err := c.begin(ctx, conn); err != nil {
 			return err
 		}
-		cursors = append(cursors, c)
 	}
 
 	// Each partition has a connection of its own. Nothing is fetched ahead of the printing but one answer a partition.
@@ -73,7 +78,7 @@ func (r *reader) follow(ctx context.Context, partitions []zkcoord.Partition) err
 					r.known[p] = true
 					r.say("partition %s is new", p)
 					c := r.newCursor(p)
-					c.late = true
+					c.late, c.unasked = true, true
 					watch(c)
 				}
 			}
@@ -111,7 +116,7 @@ func (c *cursor) watch(ctx context.Context, batches chan<- batch) error {
 			conn.Close()
 		}
 	}()
-	pause, told := retryFirst, false
+	pause, told := retryFirst, c.reader.away[c.partition.Broker]
 	for ctx.Err() == nil {
 		var (
 			b   batch
@@ -136,7 +141,7 @@ func (c *cursor) watch(ctx context.Context, batches chan<- batch) error {
 			if told {
 				c.reader.say("partition %s: connected again", c.name())
 			}
-			pause, told = retryFirst, false
+			pause, told, c.unasked = retryFirst, false, false
 			if b.ended {
 				continue
 			}
@@ -145,6 +150,9 @@ func (c *cursor) watch(ctx context.Context, batches chan<- batch) error {
 			case <-ctx.Done():
 			}
 		case ctx.Err() != nil:
+		case c.unasked && brokerStatus(err) == protocol.StatusForbidden:
+			c.reader.say("partition %s is closed and not read", c.name())
+			return nil
 		case conn != nil && !client.Retriable(err):
 			return err
 		default:

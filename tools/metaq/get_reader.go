@@ -30,6 +30,7 @@ type reader struct {
 	conn    *client.Conn // to that one, for questions and commits
 	group   string
 	known   map[zkcoord.Partition]bool // those of the topic that are read, or are left out
+	away    map[int]bool               // brokers that did not answer at the start
 	began   time.Time
 
 	printed int64
@@ -38,7 +39,7 @@ type reader struct {
 }
 
 func newReader(a *app, o *getOptions) *reader {
-	r := &reader{app: a, options: o, printer: newPrinter(a.out, o.output), group: o.group, known: map[zkcoord.Partition]bool{}, began: time.Now(), pending: map[zkcoord.Partition]int64{}}
+	r := &reader{app: a, options: o, printer: newPrinter(a.out, o.output), group: o.group, known: map[zkcoord.Partition]bool{}, away: map[int]bool{}, began: time.Now(), pending: map[zkcoord.Partition]int64{}}
 	if r.group == "" {
 		r.group = readerGroup
 	}
@@ -137,23 +138,34 @@ func (r *reader) clusterPartitions(ctx context.Context) ([]zkcoord.Partition, er
 	var list []zkcoord.Partition
 	for _, p := range masterPartitions(offers) {
 		r.known[p] = true
-		if p.Number > 0 {
-			continue // its broker was asked
+		if p.Number == 0 {
+			open, err := r.openOn(ctx, p.Broker)
+			if err != nil && (!r.options.follow || !client.Retriable(err)) {
+				return nil, err
+			}
+			if err != nil { // whoever follows waits for it
+				r.say("%v: going on with the others, and trying again", err)
+				r.away[p.Broker] = true
+			}
+			list = append(list, open...)
 		}
-		conn, err := r.cluster.dial(ctx, p.Broker)
-		if err != nil {
-			return nil, err
+		if r.away[p.Broker] {
+			list = append(list, p)
 		}
-		open, err := r.openPartitions(ctx, conn, p.Broker)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, open...)
 	}
 	if len(list) == 0 {
 		return nil, notFoundf("no broker of %s has the topic %s now", r.cluster, r.options.topic)
 	}
 	return list, nil
+}
+
+// openOn lists the partitions that a broker of the cluster has open.
+func (r *reader) openOn(ctx context.Context, broker int) ([]zkcoord.Partition, error) {
+	conn, err := r.cluster.dial(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	return r.openPartitions(ctx, conn, broker)
 }
 
 // masterPartitions lists the partitions of masters.

@@ -106,6 +106,30 @@ func (c clusterGroups) save(ctx context.Context, g protocol.Group, offsets map[z
 	return err
 }
 
+// withOffsetsOfBrokers views a group that has no offset in ZooKeeper with those that brokers keep of it (client.BrokerOffsets). v is nil if ZooKeeper does not know the
+// group.
+func (c clusterGroups) withOffsetsOfBrokers(ctx context.Context, g protocol.Group, v *zkcoord.GroupView) (*zkcoord.GroupView, error) {
+	known := v != nil
+	if !known {
+		v = &zkcoord.GroupView{Group: g}
+	}
+	for _, m := range c.masters {
+		conn, err := c.cluster.dial(ctx, m.ID)
+		if err != nil {
+			return nil, err
+		}
+		found, err := committedOn(ctx, conn, m.ID, fmt.Sprintf("broker %d", m.ID))
+		if err != nil {
+			return nil, err
+		}
+		v.Offsets = append(v.Offsets, found[g]...)
+	}
+	if !known && len(v.Offsets) == 0 {
+		return nil, notFoundf("there has never been a group %s in %s, and its brokers keep no offset of one; 'metaq groups' lists those that there are in ZooKeeper", g, c)
+	}
+	return v, nil
+}
+
 func (c clusterGroups) name(p zkcoord.Partition) string { return p.String() }
 
 func (c clusterGroups) parse(s string) (zkcoord.Partition, error) { return zkcoord.ParsePartition(s) }
@@ -120,23 +144,28 @@ func (b *brokerGroups) close() { b.conn.Close() }
 
 func (b *brokerGroups) knowsMembers() bool { return false }
 
-// committed reads `stats groups`: lines of "TOPIC group GROUP part N offset OFFSET ...".
 func (b *brokerGroups) committed(ctx context.Context) (map[protocol.Group][]zkcoord.GroupOffset, error) {
-	text, err := b.conn.Stats(ctx, "groups")
+	return committedOn(ctx, b.conn, 0, b.app.broker)
+}
+
+// committedOn lists the offsets that a broker keeps, from `stats groups`: lines of "TOPIC group GROUP part N offset OFFSET ...".
+func committedOn(ctx context.Context, conn *client.Conn, broker int, name string) (map[protocol.Group][]zkcoord.GroupOffset, error) {
+	text, err := conn.Stats(ctx, "groups")
 	if err != nil {
-		return nil, fmt.Errorf("groups of %s: %w", b.app.broker, err)
+		return nil, fmt.Errorf("groups of %s: %w", name, err)
 	}
 	stats, ok := parseStats(text)
 	if !ok {
-		return nil, fmt.Errorf("groups of %s: the answer to stats has no STATS and END", b.app.broker)
+		return nil, fmt.Errorf("groups of %s: the answer to stats has no STATS and END", name)
 	}
 	found := map[protocol.Group][]zkcoord.GroupOffset{}
 	for _, line := range stats {
 		var g protocol.Group
 		o := zkcoord.GroupOffset{TopicPartition: zkcoord.TopicPartition{Topic: protocol.Topic(line.Name)}, Offset: zkcoord.Offset{MessageID: zkcoord.UnknownMessage}}
+		o.Partition.Broker = broker
 		if _, err := fmt.Sscanf(line.Value, "group %s part %d offset %d", (*string)(&g), &o.Partition.Number, &o.Offset.Offset); err != nil {
 			// A broker of the original takes the item for an unknown topic.
-			return nil, fmt.Errorf("groups of %s: it keeps no offsets of groups (line %q). Give the cluster's ZooKeeper with --zk", b.app.broker, line.Name+" "+line.Value)
+			return nil, fmt.Errorf("groups of %s: it keeps no offsets of groups (line %q). Give the cluster's ZooKeeper with --zk", name, line.Name+" "+line.Value)
 		}
 		found[g] = append(found[g], o)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,8 @@ type lagRow struct {
 	Topic     string  `json:"topic"`
 	Partition string  `json:"partition"`
 	Owner     string  `json:"owner,omitempty"`
-	Offset    *int64  `json:"offset"` // null: it has none, and would begin with the first message
+	Offset    *int64  `json:"offset"`            // null: it has none, and would begin with the first message
+	KeptOn    string  `json:"kept_on,omitempty"` // "broker" for an offset that is not where the cluster has them
 	End       int64   `json:"end"`
 	Messages  int64   `json:"messages"`
 	Bytes     int64   `json:"bytes"`
@@ -50,7 +52,8 @@ func newLagCommand(a *app) *cobra.Command {
 them was stored; then the sum, with the largest time. The brokers count, and the numbers are exact for the moment of the answer.
 
 An offset is where the group has committed. A consumer that runs is further on by what it has read since its last commit. A partition that
-the group has no offset of counts from its first message, and shows a dash.
+the group has no offset of counts from its first message, and shows a dash. In a cluster the offsets are those in ZooKeeper. Of a group that has none
+there they are those that the brokers keep (client.NewBrokerOffsets), and that is said. Offsets in files and databases are not seen.
 
 The exit code is 3 when there is no such group.`,
 		Example: `  metaq lag backup
@@ -74,10 +77,15 @@ The exit code is 3 when there is no such group.`,
 			}
 			defer from.close()
 			v, err := from.view(ctx, g)
+			keptOn := ""
+			if c, ok := from.(clusterGroups); ok && (errors.As(err, new(notFoundError)) || err == nil && len(v.Offsets) == 0) {
+				keptOn = "broker"
+				v, err = c.withOffsetsOfBrokers(ctx, g, v)
+			}
 			if err != nil {
 				return err
 			}
-			report, err := a.lag(ctx, from, v)
+			report, err := a.lag(ctx, from, v, keptOn)
 			if err != nil {
 				return err
 			}
@@ -92,7 +100,7 @@ The exit code is 3 when there is no such group.`,
 }
 
 // lag asks the brokers how far a group is behind.
-func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView) (*lagReport, error) {
+func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView, keptOn string) (*lagReport, error) {
 	list, err := wanted(ctx, from, v, "")
 	if err != nil {
 		return nil, err
@@ -107,7 +115,7 @@ func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView) (
 	defer done()
 	report := &lagReport{Group: string(v.Group), Partitions: make([]lagRow, len(list))}
 	err = atOnce(ctx, len(list), func(ctx context.Context, i int) (err error) {
-		report.Partitions[i], err = partitionLag(ctx, conns[i], list[i], v)
+		report.Partitions[i], err = partitionLag(ctx, conns[i], list[i], v, keptOn)
 		report.Partitions[i].Partition = from.name(list[i].Partition)
 		step()
 		return err
@@ -124,7 +132,7 @@ func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView) (
 }
 
 // partitionLag asks the broker of one partition.
-func partitionLag(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition, v *zkcoord.GroupView) (row lagRow, err error) {
+func partitionLag(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition, v *zkcoord.GroupView, keptOn string) (row lagRow, err error) {
 	row = lagRow{Topic: string(p.Topic), Owner: v.Owner(p)}
 	offset := int64(0)
 	if o, ok := v.Offset(p); ok && o.Odd != "" {
@@ -132,6 +140,7 @@ func partitionLag(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartiti
 	} else if ok {
 		offset = o.Offset.Offset
 		row.Offset = &offset
+		row.KeptOn = keptOn
 	}
 	if row.End, err = partitionEnd(ctx, conn, p); err != nil {
 		return row, err
@@ -179,6 +188,9 @@ func printLag(a *app, report *lagReport) error {
 	fmt.Fprintf(w, "total\t\t\t\t\t%d\t%d\t%.3f\n", t.Messages, t.Bytes, t.Seconds)
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(report.Partitions, func(r lagRow) bool { return r.KeptOn != "" }) {
+		a.say("the group has no offset in ZooKeeper; these are the ones that the brokers keep")
 	}
 	for _, r := range report.Partitions {
 		if r.Note != "" {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -41,4 +42,24 @@ func spillCommand(ts *testscript.TestScript, neg bool, args []string) {
 		})
 	}
 	ts.Check(p.Close(ctx))
+}
+
+// failCommand is "fail DIR TOPIC": a consumer of the broker of METAQ_BROKER whose handler fails, so that a message of the topic waits in DIR.
+func failCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: fail DIR TOPIC")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scriptPatience)
+	defer cancel()
+	c, err := client.NewConsumer(ts.Getenv(brokerEnv), "failing", args[1:], client.WithRecovery(client.Recovery{Dir: ts.MkAbs(args[0]), Attempts: 1}))
+	ts.Check(err)
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Run(running, func(context.Context, client.Received) error { return errors.New("cannot") })
+	}()
+	eventually(ts, "a message to be stored", func() bool { return c.Recovery().Stored > 0 })
+	stop()
+	ts.Check(<-ended)
+	ts.Check(c.Close(ctx))
 }

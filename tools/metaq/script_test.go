@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"register": registerCommand,
 			"node":     nodeCommand,
 			"spill":    spillCommand,
+			"fail":     failCommand,
 		},
 	})
 }

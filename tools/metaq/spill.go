@@ -19,7 +19,10 @@ func newSpillCommand(a *app) *cobra.Command {
 		Short: "Print or send what a producer has put on its disk",
 		Long: `spill reads the files in the directory of a producer with ordered topics (client.WithOrdered): TOPIC.B-P.NUMBER.spill is what waits for
 broker B, TOPIC.B-P.refused what that broker has refused for good, with 400. The producer sends what waits by itself; these commands are for
-what was refused, and for a file that is damaged. They change no file.`,
+what was refused, and for a file that is damaged. They change no file.
+
+What a consumer keeps of messages whose handler failed (client.WithRecovery) lies in files of the same names; these commands say so and leave them alone: the consumer
+tries those messages again, and what it gives up is in rejected.jsonl beside them.`,
 		Example: `  metaq spill show /var/lib/shop/spill/orders.1-0.refused
   metaq spill send /var/lib/shop/spill/orders.1-0.refused --zk 127.0.0.1:2181`,
 		Args: cobra.ArbitraryArgs,
@@ -120,6 +123,8 @@ func eachSpilled(name string, take func(client.Message) error, damaged func(erro
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return notFoundf("%s", errorText(err))
+		case errors.Is(err, client.ErrNotSpill):
+			return err // nothing of it is a message of a producer
 		case err != nil:
 			err = damaged(err)
 		default:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/url"
 	"os/signal"
 	"syscall"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/tools/spout"
-	"github.com/metaq/metaq/zkcoord"
 )
 
 func newSpoutCommand(a *app) *cobra.Command {
@@ -87,6 +85,5 @@ func (a *app) clientAddress() string {
 	if a.cluster == nil {
 		return a.broker
 	}
-	// The slash at the end says nothing, and names a root of nothing.
-	return zkcoord.ClusterScheme + a.cluster.Connect + "?root=" + url.QueryEscape(string(a.cluster.Root)+"/")
+	return a.cluster.String()
 }

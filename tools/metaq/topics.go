@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 type topicRow struct {
@@ -40,9 +43,9 @@ The exit code is 3 when there is none.`,
 			}
 			ctx, cancel := a.withTimeout(cmd.Context(), askTimeout)
 			defer cancel()
-			rows, where, err := a.listTopics(ctx)
-			if err != nil {
-				return err
+			rows, where, failed := a.listTopics(ctx)
+			if failed != nil && rows == nil {
+				return failed
 			}
 			if output == "json" {
 				if err := json.NewEncoder(a.out).Encode(rows); err != nil {
@@ -58,10 +61,10 @@ The exit code is 3 when there is none.`,
 					return err
 				}
 			}
-			if len(rows) == 0 {
+			if len(rows) == 0 && failed == nil {
 				return notFoundf("no topics on %s", where)
 			}
-			return nil
+			return failed
 		},
 	}
 	addOutputFlag(cmd, &output, "table", "json")
@@ -75,7 +78,8 @@ func brokersColumn(a *app, text string) string {
 	return "\t" + text
 }
 
-// listTopics asks the broker, or all brokers of the cluster. where names whom it has asked.
+// listTopics asks the broker, or all brokers of the cluster. where names whom it has asked. Beside rows an error is about brokers that do not answer: the rows are
+// what the others have.
 func (a *app) listTopics(ctx context.Context) (rows []topicRow, where string, err error) {
 	rows = []topicRow{}
 	if a.cluster == nil {
@@ -103,14 +107,8 @@ func (a *app) listTopics(ctx context.Context) (rows []topicRow, where string, er
 	}
 	sum := map[protocol.Topic]*topicRow{}
 	for _, m := range c.masters {
-		conn, err := c.dial(ctx, m.ID)
-		if err != nil {
-			return nil, "", err
-		}
-		topics, err := conn.Topics(ctx)
-		if err != nil {
-			return nil, "", fmt.Errorf("topics of broker %d at %s: %w", m.ID, m.Addr, err)
-		}
+		topics, failed := c.topics(ctx, m)
+		err = errors.Join(err, failed)
 		for _, t := range topics {
 			row := sum[t.Name]
 			if row == nil {
@@ -123,5 +121,18 @@ func (a *app) listTopics(ctx context.Context) (rows []topicRow, where string, er
 	for _, name := range slices.Sorted(maps.Keys(sum)) {
 		rows = append(rows, *sum[name])
 	}
-	return rows, c.String(), nil
+	return rows, c.String(), err
+}
+
+// topics asks one broker.
+func (c *cluster) topics(ctx context.Context, m zkcoord.BrokerInfo) ([]client.TopicInfo, error) {
+	conn, err := c.dial(ctx, m.ID)
+	if err != nil {
+		return nil, err
+	}
+	topics, err := conn.Topics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("topics of broker %d at %s: %w", m.ID, m.Addr, err)
+	}
+	return topics, nil
 }

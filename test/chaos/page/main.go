@@ -1,4 +1,5 @@
-// Command page writes the table of docs/reliability.md from the figures that the tests of faults have reported (package test/chaos), and prints it.
+// Command page writes the table of docs/reliability.md from the figures that the tests of faults have reported (package test/chaos), and prints it. A row
+// that nothing was reported of stays as it is on the page.
 //
 //	go run ./test/chaos/page FIGURES docs/reliability.md
 package main
@@ -12,6 +13,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/metaq/metaq/test/chaos"
@@ -75,15 +77,15 @@ func run(figures, page string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	table, err := render(text)
+	old, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	table, err := render(text, string(old))
 	if err != nil {
 		return fmt.Errorf("%s: %w", figures, err)
 	}
 	if _, err := io.WriteString(out, table); err != nil {
-		return err
-	}
-	old, err := os.ReadFile(page)
-	if err != nil {
 		return err
 	}
 	updated, err := between(string(old), table)
@@ -93,8 +95,8 @@ func run(figures, page string, out io.Writer) error {
 	return os.WriteFile(page, []byte(updated), 0o644)
 }
 
-// render makes the table. Of a figure that was reported several times the last one counts.
-func render(figures []byte) (string, error) {
+// render makes the table, with the rows of the old page where there are no figures. Of a figure that was reported several times the last one counts.
+func render(figures []byte, old string) (string, error) {
 	byTest := map[int][]chaos.Reading{}
 	lines := bufio.NewScanner(bytes.NewReader(figures))
 	for lines.Scan() {
@@ -122,6 +124,9 @@ func render(figures []byte) (string, error) {
 			form = r.Form
 			texts = append(texts, strings.ReplaceAll(r.Name+": "+r.Value, "|", "/"))
 		}
+		if len(list) == 0 {
+			form, texts = before(old, row.number)
+		}
 		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s |\n", row.number, row.fault, row.passes, form, strings.Join(texts, "; "))
 	}
 	if len(byTest) > 0 {
@@ -130,12 +135,23 @@ func render(figures []byte) (string, error) {
 	return b.String(), nil
 }
 
+// before is what a page says of a test: the form and the figures.
+func before(page string, number int) (form string, figures []string) {
+	for line := range strings.Lines(page) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) == 5 && strings.TrimSpace(cells[0]) == strconv.Itoa(number) {
+			return strings.TrimSpace(cells[3]), []string{strings.TrimSpace(cells[4])}
+		}
+	}
+	return "not run", nil
+}
+
 // between puts the table between the two marks.
 func between(page, table string) (string, error) {
-	before, rest, found := strings.Cut(page, begin+"\n")
+	head, rest, found := strings.Cut(page, begin+"\n")
 	_, after, closed := strings.Cut(rest, end+"\n")
 	if !found || !closed {
 		return "", errors.New("it has no place for the figures, between " + begin + " and " + end)
 	}
-	return before + begin + "\n" + table + end + "\n" + after, nil
+	return head + begin + "\n" + table + end + "\n" + after, nil
 }

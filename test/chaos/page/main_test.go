@@ -37,6 +37,19 @@ func TestRun(t *testing.T) {
 	if strings.Contains(string(text), "old") || strings.Contains(string(text), "kills: 5") || !strings.Contains(string(text), out.String()) {
 		t.Errorf("the page is not what was printed:\n%s", text)
 	}
+	write(figures, `{"test":38,"name":"mutants","value":"4 of 4","form":"short"}`) // a part of the tests
+	if err := run(figures, page, &out); err != nil {
+		t.Fatal(err)
+	}
+	text, err = os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"before\n", "| long | kills: 200 |\n", "| short | mutants: 4 of 4 |\n", "| 2 | power cut", "| not run |  |\n", "\nafter\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("after another run of a part the page lacks %q:\n%s", want, text)
+		}
+	}
 	write(figures, `{"test":99,"name":"x","value":"y","form":"short"}`)
 	if err := run(figures, page, &out); err == nil || !strings.Contains(err.Error(), "99") {
 		t.Errorf("a figure of an unknown test: %v", err)
