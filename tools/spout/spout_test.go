@@ -399,9 +399,9 @@ func TestSpout_Rebalance(t *testing.T) {
 		conn.Close()
 	}
 	o := options("zk://" + z.Addr)
-	one := startSpout(t, o, map[string]any{"topology.max.spout.pending": 6})
+	one := startSpout(t, o, nil)
 	has := map[string]said{}
-	for _, s := range one.tuples(6) {
+	for _, s := range one.tuples(20) {
 		has[s.text(t, 0)] = s
 	}
 	two := startSpout(t, o, nil)
