@@ -319,10 +319,14 @@ func TestSpout_Deactivate(t *testing.T) {
 	f := startSpout(t, options(b.Addr), map[string]any{"topology.max.spout.pending": 2})
 	tuples := f.tuples(2)
 	f.do("deactivate", "")
+	began := time.Now()
 	f.do("ack", tuples[0].ID) // Storm goes on with what it has
 	f.do("ack", tuples[1].ID)
 	f.do("activate", "")
 	list := f.tuples(2)
+	if d := time.Since(began); d > 8*time.Second {
+		t.Errorf("it goes on after %s, and waits for nothing", d)
+	}
 	for i, s := range list {
 		if s.text(t, 0) != fmt.Sprint(i+2) {
 			t.Errorf("tuple %s, want message %d", s.Tuple, i+2)
