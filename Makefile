@@ -26,6 +26,7 @@ MODE       ?= quick
 PEERS      ?=
 WORKLOADS  ?=
 ROUNDS     ?=
+COUNT      ?=
 PHYS       ?= 1
 PLAN       ?=
 ROOT       ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/metaq-peers
@@ -33,7 +34,7 @@ OUT        ?=
 DOC        ?= docs/performance.md
 
 .DEFAULT_GOAL := help
-.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs ship-logs-cluster clean
+.PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-python bench-peers report-peers cover chaos kill9 ship-logs ship-logs-cluster clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +88,9 @@ bench: ## the Go benchmarks
 bench-peers: build ## docs/performance.md: ours beside other brokers; MODE=quick (40 min) or full, PEERS, WORKLOADS, ROUNDS; PLAN=1 estimates
 	@ROOT='$(ROOT)' MODE='$(MODE)' PEERS='$(PEERS)' WORKLOADS='$(WORKLOADS)' ROUNDS='$(ROUNDS)' PHYS='$(PHYS)' PLAN='$(PLAN)' OUT='$(OUT)' DOC='$(DOC)' \
 		./test/peers/bench.sh
+
+bench-python: build ## docs/performance.d/python.md: the Python client beside kafka-python and nats-py; ROUNDS (5), COUNT (200000)
+	@ROOT='$(ROOT)' ROUNDS='$(ROUNDS)' COUNT='$(COUNT)' DOC=docs/performance.d/python.md ./client/python/bench/run.sh
 
 report-peers: ## render DOC (docs/performance.md) again from OUT, result files separated by commas
 	cd test/peers && CGO_ENABLED=0 $(GO) build -o ../../bin/ ./driver

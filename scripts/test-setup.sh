@@ -17,7 +17,9 @@ need iproute2 ip # network name spaces, for cut connections
 need zookeeper /usr/share/java/zookeeper.jar
 need default-jdk-headless javac # java for it, and to compile what drives the Java client (test/interop)
 need maven mvn # fetches that client, and Apache Storm (test/storm)
-need python3 python3
+need python3 python3 # its client (test/python)
+ensurepip=$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo ensurepip)
+need python3-venv "$ensurepip"
 # Databases that may keep offsets.
 postgres=$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1)
 need postgresql "${postgres:-postgres}"

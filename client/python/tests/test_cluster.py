@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any, Callable, Optional
 
 import pytest
-from conftest import Broker, eventually
 
 import metaq
+from conftest import Broker, eventually
 from metaq import Connection, Message, Offset, OffsetsMovedError, Partition, TopicPartition
 from metaq.cluster import Claim, Holder, Offer, Tell
 
@@ -221,9 +221,8 @@ def test_brokers_that_become_known_later(face: Any, cluster: Played, start_broke
 
 
 def test_a_topic_that_no_broker_takes(face: Any, cluster: Played, topic: str) -> None:
-    with face.producer(ADDRESS, retry_for=3) as producer:
-        with pytest.raises(metaq.NoBrokerError, match=topic):
-            producer.send(topic, b"x")
+    with face.producer(ADDRESS, retry_for=3) as producer, pytest.raises(metaq.NoBrokerError, match=topic):
+        producer.send(topic, b"x")
 
 
 def test_a_member_reads_what_it_is_given(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:

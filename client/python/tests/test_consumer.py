@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from conftest import Broker, eventually
 
 import metaq
+from conftest import Broker, eventually
 from metaq import Connection, Message, Offset, Partition, Producer, Retry, TopicPartition
 
 
@@ -207,7 +207,7 @@ def test_a_stranger_ends_the_consumer(face: Any, topic: str) -> None:
             client.close()
 
         threading.Thread(target=answer, daemon=True).start()
-        with face.consumer("127.0.0.1:%d" % server.getsockname()[1], topic, [topic]) as consumer, pytest.raises(metaq.ProtocolError, match="HTTP"):
+        with face.consumer(f"127.0.0.1:{server.getsockname()[1]}", topic, [topic]) as consumer, pytest.raises(metaq.ProtocolError, match="HTTP"):
             consumer.poll(20)
 
 
@@ -229,7 +229,7 @@ def test_damage_on_the_way_is_seen(face: Any, topic: str) -> None:
                     client.sendall(b"result 404 0 %b\r\n" % opaque)
 
         threading.Thread(target=answer, daemon=True).start()
-        with face.consumer("127.0.0.1:%d" % server.getsockname()[1], topic, [topic]) as consumer, pytest.raises(metaq.ChecksumError, match="offset 0"):
+        with face.consumer(f"127.0.0.1:{server.getsockname()[1]}", topic, [topic]) as consumer, pytest.raises(metaq.ChecksumError, match="offset 0"):
             consumer.poll(20)
 
 
@@ -485,9 +485,10 @@ def test_arguments_that_cannot_work(face: Any, arguments: dict[str, Any]) -> Non
 
 
 def test_retry_settings() -> None:
-    for bad in ({"attempts": 0}, {"first": -1}, {"first": 3, "longest": 2}):
+    bad: list[dict[str, Any]] = [{"attempts": 0}, {"first": -1}, {"first": 3, "longest": 2}]
+    for arguments in bad:
         with pytest.raises(metaq.UsageError):
-            Retry(**bad)  # type: ignore[arg-type]
+            Retry(**arguments)
     assert [Retry(first=0.1, longest=0.5).pause(n) for n in (1, 2, 3, 4, 1000)] == [0.1, 0.2, 0.4, 0.5, 0.5]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from zlib import crc32
 
 import pytest
-from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import REPOSITORY
 from metaq import protocol
 from metaq.errors import ChecksumError, ProtocolError, UsageError
 from metaq.model import Message, Partition, TopicPartition

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 import pytest
-from conftest import REPOSITORY
 
+from conftest import REPOSITORY
 from metaq import Partition, by_key, fixed, round_robin
 
 

@@ -130,7 +130,7 @@ def _bodies(given: argparse.Namespace, stack: ExitStack) -> Iterable[bytes]:
             raise UsageError("messages are given on the command line, or by --file, not both")
         return [m.encode(errors="surrogateescape") for m in given.message]
     if given.file and given.file != "-":
-        source: BinaryIO = stack.enter_context(Path(given.file).open("rb"))
+        source: BinaryIO = stack.enter_context(Path(given.file).open("rb"))  # noqa: SIM115
     else:
         source = sys.stdin.buffer
     return [source.read()] if given.whole else _lines(source)

@@ -242,13 +242,13 @@ class Consumer:
     # The end.
 
     def stop(self) -> None:
-        """Ends iterations and `run` once what is in hand is done. It may be called by a signal handler and from any thread."""
+        """Ends iterations and `run` once what is in hand is done. It may be called by a handler, by a signal handler and from any thread."""
         self._hands.stopped = True
         self._thread.soon(self._hands.stop)
 
     def close(self, timeout: Optional[float] = None) -> None:
         """Commits what is done and ends the consumer. A member of a group gives up its partitions first: it waits until messages in the hands of other
-        threads are done, at most for the time-out of the session. TimedOutError if it takes longer than the timeout."""
+        threads are done, at most for the time-out of the session, so a handler calls `stop` instead. TimedOutError if it takes longer than the timeout."""
         if self._thread.loop.is_closed():
             return
         if self._each is not None and self._iterating == threading.get_ident():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Callable, Literal
+from typing import Callable
 
 SLOW_AFTER = 1.0
 """Seconds that an answer may take until the broker counts as slow."""
@@ -32,7 +32,8 @@ class Breaker:
         self._tries = self._failures = self._in_row = 0
 
     @property
-    def state(self) -> Literal["closed", "open", "half-open"]:
+    def state(self) -> str:
+        """closed, open or half-open."""
         if self._opened < 0:
             return "closed"
         return "open" if self._clock() < self._opened + AVOID_FOR else "half-open"
