@@ -14,6 +14,7 @@ type batch struct {
 	resume   time.Time  // if it is set aside: not before
 	tries    int        // of the first message, which have failed
 	stopped  bool       // the first message can be put nowhere
+	place    *place     // of its one message, if Take has handed that out before; nil otherwise
 }
 
 // deliver hands messages over when those before them are done with.
@@ -45,6 +46,7 @@ func (c *Consumer) await(ctx context.Context) (*batch, error) {
 		case b := <-c.batches:
 			return b, nil
 		case <-due:
+		case <-c.more:
 		case <-ctx.Done():
 		case <-c.ctx.Done():
 		}
@@ -65,6 +67,9 @@ func (c *Consumer) takeAside() (b *batch, wait time.Duration) {
 		left := time.Until(b.resume)
 		if left <= 0 || b.from.released {
 			c.aside = slices.Delete(c.aside, i, i+1)
+			if len(c.aside) > 0 {
+				c.tellLocked() // another one may go on too
+			}
 			return b, 0
 		}
 		if wait == 0 || left < wait {

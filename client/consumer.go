@@ -46,9 +46,10 @@ type Consumer struct {
 	mu      sync.Mutex
 	readers map[zkcoord.TopicPartition]*reader
 	been    map[zkcoord.TopicPartition]zkcoord.Offset // where this consumer was in partitions that it no longer reads
-	inHand  map[*reader]bool                          // whose message has been handed over and is not done
+	inHand  map[*reader]int                           // how many messages have been handed over and are not done
 	free    chan struct{}                             // closed when a message is put down; nil while nobody waits for that
 	aside   []*batch                                  // not done with; they go on when messages are asked for, at their times
+	more    chan struct{}                             // of capacity 1: one of these may go on at once
 	closing bool
 	fatal   error
 }
@@ -68,13 +69,13 @@ type assignment interface {
 func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*Consumer, error) {
 	o := consumerOptions{
 		start: FromEarliest(), fetchSize: 1 << 20, wait: 5 * time.Second, commitEvery: 5 * time.Second, refresh: 5 * time.Second,
-		assign: zkcoord.AssignRanges, workers: 1, log: slog.New(slog.DiscardHandler),
+		assign: zkcoord.AssignRanges, workers: 1, inHand: 100, log: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
-		been: map[zkcoord.TopicPartition]zkcoord.Offset{}, inHand: map[*reader]bool{}}
+	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), more: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
+		been: map[zkcoord.TopicPartition]zkcoord.Offset{}, inHand: map[*reader]int{}}
 	var err error
 	if c.group, err = protocol.ParseGroup(group); err != nil {
 		return nil, fmt.Errorf("metaq: %w", err)
@@ -103,6 +104,9 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	}
 	if o.workers < 1 {
 		return nil, fmt.Errorf("metaq: %d workers: at least one is needed", o.workers)
+	}
+	if o.inHand < 1 {
+		return nil, fmt.Errorf("metaq: %d messages of a partition in hand: at least one is needed", o.inHand)
 	}
 	if c.cluster, err = openCluster(addr, o.zookeeper, o.log); err != nil {
 		return nil, err
@@ -156,7 +160,7 @@ func (c *Consumer) take(b *batch, done bool) bool {
 		c.putDownLocked(r)
 		return false
 	}
-	c.inHand[r] = true
+	c.inHand[r] = 1
 	return true
 }
 
@@ -169,7 +173,9 @@ func (c *Consumer) putDown(b *batch) {
 }
 
 func (c *Consumer) putDownLocked(r *reader) {
-	delete(c.inHand, r)
+	if c.inHand[r]--; c.inHand[r] <= 0 {
+		delete(c.inHand, r)
+	}
 	if c.free != nil {
 		close(c.free)
 		c.free = nil
@@ -294,7 +300,7 @@ func (c *Consumer) beginLocked(claim claimed) {
 
 // endLocked ends a reader: from now on nothing of it is handed over.
 func (c *Consumer) endLocked(r *reader) {
-	r.released = true
+	r.released, r.parked = true, nil
 	r.stop()
 	if r.known {
 		c.been[r.claim.place] = r.position

@@ -58,6 +58,7 @@ type consumerOptions struct {
 	assign      zkcoord.Assignment
 	broadcast   bool
 	workers     int
+	inHand      int
 	filters     []Filter
 	seen        Seen      // nil: every message is new
 	recovery    *Recovery // nil: Run ends with the first message that fails

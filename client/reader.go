@@ -35,6 +35,8 @@ type reader struct {
 	position zkcoord.Offset // handed over and done with; where the group goes on
 	changed  bool           // position is to be saved
 	stored   bool           // the store has, or had, an offset of the partition
+	taken    []*place       // what Take has handed out, from the first on that is not done
+	parked   *batch         // the rest of a batch that waits until fewer of these are in hand; nil if there is none
 
 	// Of the goroutine only.
 	size         int32

@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 packages=("$@")
-[ $# -gt 0 ] || packages=(./store ./test/crash ./test/damage ./test/retention ./test/disk ./test/slowdisk ./test/faults ./test/many ./test/cluster ./test/partition ./test/hostile ./test/shipper ./test/mutants ./test/soak)
+[ $# -gt 0 ] || packages=(./store ./test/crash ./test/damage ./test/retention ./test/disk ./test/slowdisk ./test/faults ./test/many ./test/cluster ./test/partition ./test/hostile ./test/shipper ./test/storm ./test/mutants ./test/soak)
 figures=$(mktemp)
 trap 'rm -f "$figures"' EXIT
 failed=()

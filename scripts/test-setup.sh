@@ -16,7 +16,7 @@ need strace strace # faults of system calls
 need iproute2 ip # network name spaces, for cut connections
 need zookeeper /usr/share/java/zookeeper.jar
 need default-jdk-headless javac # java for it, and to compile what drives the Java client (test/interop)
-need maven mvn # fetches that client
+need maven mvn # fetches that client, and Apache Storm (test/storm)
 need python3 python3 # its client (test/python)
 ensurepip=$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo ensurepip)
 need python3-venv "$ensurepip"

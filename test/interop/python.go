@@ -5,13 +5,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/metaq/metaq/test/python"
 )
 
-// The Python client, what it needs for a cluster, and what drives it, relative to the package.
+// The Python client, and what drives it, relative to the package.
 const (
 	pythonSources = "../../client/python/src"
 	pythonAgent   = "python/agent.py"
-	pythonNeeds   = "python/requirements.txt"
 )
 
 // The faces of the Python client.
@@ -28,21 +29,8 @@ func pythonStarts(face string) func(t testing.TB, home string) *agent {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(interpreter(t), pythonAgent, face)
+		cmd := exec.Command(python.Interpreter(t), pythonAgent, face)
 		cmd.Env = append(os.Environ(), "HOME="+home, "PYTHONPATH="+sources, "PYTHONDONTWRITEBYTECODE=1")
 		return startAgent(t, home, cmd)
 	}
-}
-
-// interpreter is the Python of a virtual environment with what the client needs, which is made unless an earlier run has, as classPath does.
-func interpreter(t testing.TB) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	environment := made(t, filepath.Join(cache, "metaq-interop", "python-"+hash(t, pythonNeeds)), func(dir string) *exec.Cmd {
-		return exec.Command("sh", "-c", `python3 -m venv "$0" && "$0/bin/python" -m pip install --quiet --requirement "$1"`, dir, pythonNeeds)
-	})
-	return filepath.Join(environment, "bin", "python")
 }

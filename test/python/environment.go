@@ -1,14 +1,12 @@
 package python
 
 import (
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/metaq/metaq/test/cache"
 )
 
 // The package, relative to this one.
@@ -17,37 +15,14 @@ const (
 	requirements = project + "/requirements-test.txt"
 )
 
-// interpreter is the Python of an environment with the tools, which an earlier run may have made. Tools are run as its modules: scripts of an
-// environment hold the path at which it was made.
-func interpreter(t testing.TB) string {
+// Interpreter is the Python of an environment with the tools and what the client needs for a cluster, which an earlier run may have made. Tools are run as its
+// modules: scripts of an environment hold the path at which it was made. The test's package has to be beside this one.
+func Interpreter(t testing.TB) string {
 	t.Helper()
-	wanted, err := os.ReadFile(requirements)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := filepath.Join(cache, "metaq-python", fmt.Sprintf("tools-%x", sha256.Sum256(wanted))[:22])
-	inside := filepath.Join(folder, "bin", "python")
-	if _, err := os.Stat(folder); err == nil {
-		return inside
-	}
-	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	half, err := os.MkdirTemp(filepath.Dir(folder), "half-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(half)
-	environment(t, half)
-	run(t, "", nil, filepath.Join(half, "bin", "python"), "-m", "pip", "install", "-q", "-r", requirements)
-	if err := os.Rename(half, folder); err != nil && !errors.Is(err, fs.ErrExist) { // another run may have been first
-		t.Fatal(err)
-	}
-	return inside
+	folder := cache.Folder(t, filepath.Join("metaq-python", "tools-"+cache.Hash(t, project, requirements)), func(dir string) *exec.Cmd {
+		return exec.Command("sh", "-c", `python3 -m venv "$0" && "$0/bin/python" -m pip install -q -r "$1"`, dir, requirements)
+	})
+	return filepath.Join(folder, "bin", "python")
 }
 
 // environment makes a virtual environment with nothing but pip in it.

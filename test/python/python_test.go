@@ -18,7 +18,7 @@ func tool(t *testing.T, env []string, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return run(t, project, append(env, "PYTHONPATH="+src, "PYTHONDONTWRITEBYTECODE=1"), interpreter(t), append([]string{"-m"}, args...)...)
+	return run(t, project, append(env, "PYTHONPATH="+src, "PYTHONDONTWRITEBYTECODE=1"), Interpreter(t), append([]string{"-m"}, args...)...)
 }
 
 func TestStyle(t *testing.T) {
@@ -35,7 +35,7 @@ func TestTypes(t *testing.T) {
 
 // Only newer Pythons are on most machines, so that older ones can run it is seen from the source.
 func TestOldestPython(t *testing.T) {
-	tools := interpreter(t)
+	tools := Interpreter(t)
 	run(t, project, nil, tools, filepath.Join(filepath.Dir(tools), "vermin"), "--quiet", "--no-tips", "--violations", "--eval-annotations", "--target=3.9-", "src")
 }
 
@@ -59,7 +59,7 @@ with metaq.Consumer(address, "wheel", ["wheel"]) as consumer:
 `
 
 func TestWheel(t *testing.T) {
-	tools, folder := interpreter(t), t.TempDir()
+	tools, folder := Interpreter(t), t.TempDir()
 	// Building writes beside the sources.
 	sources := filepath.Join(folder, "sources")
 	if err := os.CopyFS(sources, os.DirFS(project)); err != nil {

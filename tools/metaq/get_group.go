@@ -18,7 +18,7 @@ func consume(ctx context.Context, a *app, o *getOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := client.NewConsumer(a.cluster.String(), o.group, []string{string(o.topic)}, client.WithStart(o.from.start()), client.WithCommitEvery(commitEvery))
+	c, err := client.NewConsumer(a.clientAddress(), o.group, []string{string(o.topic)}, client.WithStart(o.from.start()), client.WithCommitEvery(commitEvery))
 	if err != nil {
 		return err
 	}

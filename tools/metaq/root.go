@@ -105,6 +105,7 @@ func newRoot(a *app) *cobra.Command {
 		newZKCommand(a),
 		newPartitionsCommand(a),
 		newSpillCommand(a),
+		newSpoutCommand(a),
 		newBenchCommand(a),
 		newVersionCommand(a),
 	)

@@ -54,6 +54,7 @@ var rows = []struct {
 	{35, "files cut under the running broker", "an error, the process stays"},
 	{36, "hours of events in minutes at full load", "no growth"},
 	{38, "planted mistakes", "all found"},
+	{42, "spouts in a real Storm: bolts fail and forget tuples, workers, their spouts and a broker are killed", "every message acknowledged by the topology, the offsets at the end"},
 }
 
 const (
