@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -17,10 +18,14 @@ const (
 	requirements = project + "/requirements-test.txt"
 )
 
+var making sync.Mutex // of interpreter, for tests that run beside each other
+
 // interpreter is the Python of an environment with the tools, which an earlier run may have made. Tools are run as its modules: scripts of an
 // environment hold the path at which it was made.
 func interpreter(t testing.TB) string {
 	t.Helper()
+	making.Lock()
+	defer making.Unlock()
 	wanted, err := os.ReadFile(requirements)
 	if err != nil {
 		t.Fatal(err)
