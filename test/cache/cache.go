@@ -9,13 +9,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
+
+var making sync.Mutex // for tests that run beside each other
 
 // Folder returns a folder that a command fills, and has it filled if it is not there yet. It is there whole or not at all. The command fills another folder first,
 // so nothing in it may hold its path.
 func Folder(t testing.TB, name string, command func(dir string) *exec.Cmd) string {
 	t.Helper()
+	making.Lock()
+	defer making.Unlock()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)

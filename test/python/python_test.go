@@ -22,11 +22,13 @@ func tool(t *testing.T, env []string, args ...string) string {
 }
 
 func TestStyle(t *testing.T) {
+	t.Parallel()
 	tool(t, nil, "ruff", "check", "--no-cache", ".")
 	tool(t, nil, "ruff", "format", "--no-cache", "--check", ".")
 }
 
 func TestTypes(t *testing.T) {
+	t.Parallel()
 	cache := t.TempDir()
 	tool(t, nil, "mypy", "--cache-dir", cache, "src") // as of the oldest Python, see pyproject.toml
 	// What the tests import is written for newer ones.
@@ -35,11 +37,13 @@ func TestTypes(t *testing.T) {
 
 // Only newer Pythons are on most machines, so that older ones can run it is seen from the source.
 func TestOldestPython(t *testing.T) {
+	t.Parallel()
 	tools := Interpreter(t)
 	run(t, project, nil, tools, filepath.Join(filepath.Dir(tools), "vermin"), "--quiet", "--no-tips", "--violations", "--eval-annotations", "--target=3.9-", "src")
 }
 
 func TestPython(t *testing.T) {
+	t.Parallel()
 	args := []string{"pytest", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=120", "--durations=5"}
 	t.Log(tool(t, []string{"TEST_METAQ=" + process.Binary(t, "")}, args...))
 }
@@ -59,6 +63,7 @@ with metaq.Consumer(address, "wheel", ["wheel"]) as consumer:
 `
 
 func TestWheel(t *testing.T) {
+	t.Parallel()
 	tools, folder := Interpreter(t), t.TempDir()
 	// Building writes beside the sources.
 	sources := filepath.Join(folder, "sources")

@@ -86,6 +86,14 @@ def test_commits_happen_while_messages_are_read(face: Any, shared: Broker, topic
         eventually(lambda: broker.committed(topic, topic, 0) == messages[3].next_offset, "a commit of what is done")
 
 
+def test_close_ends_whatever_is_under_way(face: Any, shared: Broker, topic: str) -> None:
+    """Also when an answer comes at the very moment in which its reader is told to end."""
+    fill(shared, topic, 1000)
+    for n in range(300):
+        with face.consumer(shared.address, topic, [topic], fetch_size=100, wait=0.001, commit_every=0) as consumer:
+            consumer.poll((n % 20) / 1000)
+
+
 def test_new_messages_arrive_at_once(face: Any, shared: Broker, topic: str) -> None:
     fill(shared, topic, 1, partition=0)
     with face.consumer(shared.address, topic, [topic], start="latest") as consumer, Producer(shared.address) as producer:

@@ -163,9 +163,9 @@ class Producer:
                 self._await_room(size, timeout)
             self._messages += 1
             self._bytes += size
-            inbox = self._inbox
-            inbox.append(delivery)
-        if len(inbox) == 1:
+            first = not self._inbox  # otherwise somebody else has told the loop
+            self._inbox.append(delivery)
+        if first:
             self._thread.soon(self._drain)
         return delivery
 

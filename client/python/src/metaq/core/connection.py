@@ -124,15 +124,18 @@ class Connection(asyncio.Protocol):
             else:
                 answer.set_exception(from_status(status, body.decode(errors="replace")))
 
+        def expire() -> None:
+            self.fail(ConnectionLostError(f"no answer from the broker at {self.address} for {timeout:g} s"))
+
+        # asyncio.wait_for of Python 3.11 and earlier forgets that its task was cancelled when the answer comes at the same moment.
+        timer = asyncio.get_running_loop().call_later(timeout, expire)
         opaque = self.next_opaque()
         self.pending[opaque] = take
         self.write(encode(opaque))
         try:
-            return await asyncio.wait_for(answer, timeout)
-        except asyncio.TimeoutError:
-            lost = ConnectionLostError(f"no answer from the broker at {self.address} for {timeout:g} s")
-            self.fail(lost)
-            raise lost from None
+            return await answer
+        finally:
+            timer.cancel()
 
     def fail(self, error: MetaQError) -> None:
         """Breaks the connection and ends all requests, in the order in which they were sent."""
@@ -157,11 +160,26 @@ class Connection(asyncio.Protocol):
 async def connect(address: str, after: Optional[Callable[[], None]] = None, timeout: float = DIAL_TIMEOUT) -> Connection:
     """Connects to a broker at host:port."""
     host, port = split_address(address)
-    loop = asyncio.get_running_loop()
+    made: list[Connection] = []
+
+    def make() -> Connection:
+        made.append(Connection(address, after))
+        return made[0]
+
+    dialing = asyncio.ensure_future(asyncio.get_running_loop().create_connection(make, host, port))
     try:
-        _, connection = await asyncio.wait_for(loop.create_connection(lambda: Connection(address, after), host, port), timeout)
-    except asyncio.TimeoutError:
-        raise ConnectionLostError(f"no connection to {address} within {timeout:g} s") from None
+        done, _ = await asyncio.wait([dialing], timeout=timeout)
+        if not done:
+            raise ConnectionLostError(f"no connection to {address} within {timeout:g} s")
+        _, connection = dialing.result()
+        return connection
     except (OSError, RuntimeError) as err:  # RuntimeError: a name cannot be looked up while the interpreter is ending
+        if isinstance(err, ConnectionLostError):
+            raise
         raise ConnectionLostError(f"no connection to {address}: {err}") from err
-    return connection
+    except asyncio.CancelledError:
+        for connection in made:
+            connection.fail(ClosedError("the connection is closed"))
+        raise
+    finally:
+        dialing.cancel()

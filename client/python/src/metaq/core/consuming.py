@@ -17,7 +17,7 @@ from metaq.core.place import is_cluster, open_cluster
 from metaq.core.reader import Reader
 from metaq.core.ways import Ways
 from metaq.core.work import in_thread
-from metaq.errors import MetaQError, NotFoundError, OffsetsMovedError, UsageError, retriable
+from metaq.errors import MetaQError, NotFoundError, OffsetsMovedError, TimedOutError, UsageError, retriable
 from metaq.model import Message, Offset, OffsetStore, Partition, Position, TopicPartition, position_of
 from metaq.protocol import RECORD_HEADER, check_group, check_topic
 
@@ -350,7 +350,10 @@ class Consuming:
         """Goes on elsewhere, in all partitions that match, and tells how many they are. What is there already is forgotten."""
         self.start()
         if self.alone:
-            await asyncio.wait_for(self._discovered.wait(), _REFRESH)
+            try:
+                await asyncio.wait_for(self._discovered.wait(), _REFRESH)
+            except asyncio.TimeoutError:
+                raise TimedOutError(f"the partitions are not known after {_REFRESH:g} s: the broker at {self._address} is away") from None
         moved = 0
         for place, reader in list(self.readers.items()):
             if topic in (None, place.topic) and partition in (None, place.partition):

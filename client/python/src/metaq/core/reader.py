@@ -96,7 +96,7 @@ class Reader:
     async def _run(self) -> None:
         pause = Backoff()
         offset: Optional[int] = None
-        while True:
+        while not self.released:
             try:
                 connection = await self._connect()
                 if offset is None:
