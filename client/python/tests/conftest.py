@@ -69,6 +69,8 @@ class Broker:
         """It says nothing any more, and its connections stay."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        eventually(lambda: all((t / "stat").read_text().rpartition(")")[2].split()[0] == "T" for t in tasks.iterdir()), "all threads of the broker have stopped")
 
     def resume(self) -> None:
         assert self.process is not None
