@@ -55,16 +55,22 @@ class ZooKeeperOffsets:
         OffsetsMovedError: somebody else has changed some of them, which stay as they are; the others are kept. After another error some may be kept.
         """
         self._session.await_connected(self._session.timeout / 3)
-        known: list[TopicPartition] = []
-        single: list[TopicPartition] = []
-        for place in offsets:
+        known, fresh, unsure = [], {}, []
+        for place, offset in offsets.items():
             seen = self._of(group, place)
-            (single if seen.version is None or seen.unsure is not None else known).append(place)
+            if seen.unsure is not None:
+                unsure.append(place)
+            elif seen.version is None:
+                fresh[place] = offset
+            else:
+                known.append(place)
+        moved = self._create(group, fresh)
         for i in range(0, len(known), _AT_ONCE):
             chunk = known[i : i + _AT_ONCE]
             if not self._change(group, {place: offsets[place] for place in chunk}):
-                single += chunk  # one of them was changed: which one?
-        moved = [place for place in single if not self._save(group, place, offsets[place])]
+                # One of them was changed: which one?
+                moved += [place for place in chunk if not self._change(group, {place: offsets[place]})]
+        moved += [place for place in unsure if not self._save_unsure(group, place, offsets[place])]
         if moved:
             raise OffsetsMovedError(moved)
 
@@ -93,21 +99,27 @@ class ZooKeeperOffsets:
                 self._note(group, place, _Seen(change.version + 1))
         return done
 
-    def _save(self, group: str, place: TopicPartition, offset: Offset) -> bool:
-        """Keeps one offset; False: somebody else has changed it."""
-        if self._of(group, place).unsure is not None and not self._settle(group, place):
-            return False
-        if self._of(group, place).version is not None:
-            return self._change(group, {place: offset})
-        path, data = self._layout.offset(group, place.topic, place.partition), encode_offset(offset)
+    def _create(self, group: str, offsets: dict[TopicPartition, Offset]) -> list[TopicPartition]:
+        """Keeps offsets that were not there, and returns those that somebody else has made meanwhile."""
+        nodes = {p: (self._layout.offset(group, p.topic, p.partition), encode_offset(offset)) for p, offset in offsets.items()}
         try:
-            (made,) = self._session.create([(path, data)], ephemeral=False)
+            made = self._session.create(nodes.values(), ephemeral=False)
         except ZooKeeperError:
-            self._note(group, place, _Seen(None, unsure=data))
+            for place, (_, data) in nodes.items():
+                self._note(group, place, _Seen(None, unsure=data))
             raise
-        if made:
-            self._note(group, place, _Seen(0))
-        return made
+        for place, new in zip(nodes, made):
+            if new:
+                self._note(group, place, _Seen(0))
+        return [place for place, new in zip(nodes, made) if not new]
+
+    def _save_unsure(self, group: str, place: TopicPartition, offset: Offset) -> bool:
+        """Keeps one offset whose last change got no answer; False: somebody else has changed it."""
+        if not self._settle(group, place):
+            return False
+        if self._of(group, place).version is None:
+            return not self._create(group, {place: offset})
+        return self._change(group, {place: offset})
 
     def _settle(self, group: str, place: TopicPartition) -> bool:
         """Finds out whether a change has happened that got no answer; False: somebody else has made another one."""

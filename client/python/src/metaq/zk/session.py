@@ -30,6 +30,10 @@ _LONGEST_PAUSE = 1.0
 """between two attempts to connect, in seconds."""
 
 
+_AT_ONCE = 500
+"""is how many requests of one job are under way at a time."""
+
+
 class State(enum.Enum):
     """That of a Session."""
 
@@ -241,7 +245,7 @@ class Session:
         ending.start()
         ending.join(self.timeout)  # a server that says nothing is not waited for any longer; the session ends by itself
 
-    # Requests. Each is answered within a third of the time-out, or is an error.
+    # Requests. Those that are under way together are answered within a third of the time-out, or it is an error.
 
     def look(self, questions: Sequence[Look]) -> list[Optional[Node]]:
         """Asks several questions at once. A node that is not there is None, and `changed` is called when it comes."""
@@ -258,10 +262,14 @@ class Session:
 
     def create(self, nodes: Iterable[tuple[str, bytes]], *, ephemeral: bool) -> list[bool]:
         """Makes nodes, and as persistent ones those above them that are missing; False for each that was there already."""
-        answers = self._all([partial(_create, path, data, ephemeral) for path, data in nodes])
-        if any(isinstance(answer, NoNodeError) for answer in answers):
+        requests = {path: partial(_create, path, data, ephemeral) for path, data in nodes}
+        answers = dict(zip(requests, self._all(list(requests.values()))))
+        early = [path for path, answer in answers.items() if isinstance(answer, NoNodeError)]
+        self._all([partial(_ensure, above) for above in {path.rpartition("/")[0] for path in early}])
+        answers.update(zip(early, self._all([requests[path] for path in early])))
+        if any(isinstance(answer, NoNodeError) for answer in answers.values()):
             raise ZooKeeperError("somebody removes nodes above those that are to be made")
-        return [not isinstance(answer, NodeExistsError) for answer in answers]
+        return [not isinstance(answer, NodeExistsError) for answer in answers.values()]
 
     def delete(self, nodes: Iterable[tuple[str, int]]) -> None:
         """Removes nodes that have these versions, if they are there yet. One with another version stays."""
@@ -278,15 +286,15 @@ class Session:
     def _all(self, requests: Sequence[Callable[[KazooClient], Any]]) -> list[Any]:
         """Sends requests side by side and waits for all answers. That a node is there, is not there or has another version is an answer."""
         self._check_connected()
-        client, until = self._client, time.monotonic() + self.timeout / 3
+        client, answers = self._client, []
         try:
-            sent = [request(client) for request in requests]
-            answers = []
-            for result in sent:
-                try:
-                    answers.append(result.get(timeout=max(until - time.monotonic(), 0)))
-                except (NoNodeError, NodeExistsError, BadVersionError) as answer:
-                    answers.append(answer)
+            for i in range(0, len(requests), _AT_ONCE):
+                until = time.monotonic() + self.timeout / 3
+                for result in [request(client) for request in requests[i : i + _AT_ONCE]]:
+                    try:
+                        answers.append(result.get(timeout=max(until - time.monotonic(), 0)))
+                    except (NoNodeError, NodeExistsError, BadVersionError) as answer:
+                        answers.append(answer)
         except (KazooException, KazooTimeoutError, OSError) as e:
             if self._state is State.CLOSED:
                 raise ClosedError("the session with ZooKeeper is closed") from e
@@ -314,7 +322,11 @@ def _ask_existence(question: Look, client: KazooClient) -> Any:
 
 
 def _create(path: str, data: bytes, ephemeral: bool, client: KazooClient) -> Any:
-    return client.create_async(path, data, ephemeral=ephemeral, makepath=True)
+    return client.create_async(path, data, ephemeral=ephemeral)
+
+
+def _ensure(path: str, client: KazooClient) -> Any:
+    return client.ensure_path_async(path)
 
 
 def _delete(path: str, version: int, client: KazooClient) -> Any:
