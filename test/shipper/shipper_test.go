@@ -176,19 +176,21 @@ func TestShip_LosesNothing(t *testing.T) {
 			over = true
 		case <-time.After(500*time.Millisecond + time.Duration(random.IntN(1000))*time.Millisecond):
 		}
-		shipper.kill()
-		shipperKills++
+		brokerDies := false
 		select {
 		case <-nextBroker:
+			brokerDies = true
 			broker.Kill(t)
 			brokerKills++
-			// The next shipper finds nobody at first.
-			shipper.start()
-			broker.Restart(t)
-			shipper.kill()
-			shipperKills++
-			nextBroker = time.After(brokerEvery)
+			// The shipper reads on, and must write down nothing of it.
+			<-time.After(300*time.Millisecond + time.Duration(random.IntN(600))*time.Millisecond)
 		default:
+		}
+		shipper.kill()
+		shipperKills++
+		if brokerDies {
+			broker.Restart(t)
+			nextBroker = time.After(brokerEvery)
 		}
 	}
 	// One life in which the broker dies while lines are on their way.
