@@ -24,7 +24,7 @@ require (
 	gopkg.in/ini.v1 v1.67.3
 )
 
-require golang.org/x/time v0.16.0 // indirect
+require golang.org/x/time v0.16.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -149,7 +149,7 @@ func (f *follower) orphan(fl *file, now time.Time) {
 		delete(f.known, fl.id)
 	}
 	fl.live, fl.gone, fl.changed = false, true, now
-	clear(f.copies) // one of them may be what is left of it
+	clear(f.passed) // one of them may be what is left of it
 	f.orphans = append(f.orphans, fl)
 	f.changes++
 }
@@ -196,9 +196,6 @@ func (f *follower) orphanIn(c candidate, src source) (best *file) {
 // isCopy says whether what was found has the same content as a file of the stream that is there, from its beginning, and no more: it was copied to be truncated, or
 // compressed to be removed.
 func (f *follower) isCopy(s *stream, c candidate, src source) bool {
-	if l, ok := f.copies[c.id]; ok && l == c.look {
-		return true
-	}
 	size := c.size
 	if isPacked(c.path) {
 		var err error
@@ -219,7 +216,7 @@ func (f *follower) isCopy(s *stream, c candidate, src source) bool {
 		}
 		head, err := fl.head.matches(src, 0)
 		if err == nil && head && f.hasBytes(fl, tail, size-int64(tail.Bytes)) {
-			f.copies[c.id] = c.look
+			f.passed[c.id] = c.look
 			return true
 		}
 	}

@@ -34,7 +34,7 @@ type follower struct {
 	streams map[string]*stream
 	known   map[identity]*file
 	orphans []*file           // of which there is no file any more, but there may be a copy
-	copies  map[identity]look // found to be copies of what is still there
+	passed  map[identity]look // copies of what is still there, and compressed files that are not complete
 	flying  int               // blocks on their way
 	queue   []*stream
 	open    int     // files
@@ -57,7 +57,7 @@ type follower struct {
 func newFollower(a *Agent, in *Input) *follower {
 	return &follower{
 		agent: a, input: in, log: a.log.With("input", in.Name),
-		streams: map[string]*stream{}, known: map[identity]*file{}, copies: map[identity]look{}, complained: map[string]bool{},
+		streams: map[string]*stream{}, known: map[identity]*file{}, passed: map[identity]look{}, complained: map[string]bool{},
 		blocks: make(chan *block, handedBlocks), wake: make(chan struct{}, 1), asks: make(chan func()), ended: make(chan struct{}),
 	}
 }

@@ -247,6 +247,22 @@ func TestShip_CompressedFiles(t *testing.T) {
 		pack(t, r.path("a.log.1.gz"), numbered(2, 3000))
 		r.want(numbered(1, 3000)...)
 	})
+	t.Run("while it is written", func(t *testing.T) {
+		r := newRig(t, "a.log", gzipped)
+		r.write("a.log", text(numbered(1, 1)))
+		r.begin()
+		r.want(numbered(1, 1)...)
+		pack(t, r.path("packed"), numbered(3, 30_000))
+		whole, err := os.ReadFile(r.path("packed"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.write("a.log.1.gz", string(whole[:len(whole)/2]))
+		r.write("a.log", text(numbered(2, 2)))
+		r.want(numbered(1, 2)...)
+		r.write("a.log.1.gz", string(whole[len(whole)/2:]))
+		r.want(numbered(1, 30_000)...)
+	})
 	t.Run("are left alone", func(t *testing.T) {
 		r := newRig(t, "a.log*", nil)
 		pack(t, r.path("a.log.1.gz"), numbered(2, 30))

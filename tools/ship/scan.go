@@ -254,7 +254,17 @@ func (f *follower) miss(fl *file, now time.Time) {
 
 // discover makes a file of what is not known, unless it is a copy of one that is.
 func (f *follower) discover(c candidate, now time.Time) *file {
+	if l, ok := f.passed[c.id]; ok && l == c.look {
+		return nil
+	}
 	src, err := f.openCandidate(c)
+	if err == nil && isPacked(c.path) {
+		// One that is being written is not looked at before it is complete: it may be a copy.
+		if _, err = unpackedSize(src); err != nil {
+			src.Close() // it was only read
+			f.passed[c.id] = c.look
+		}
+	}
 	if err != nil {
 		f.complain(c.path, "a file cannot be opened, it is tried again", err)
 		return nil
