@@ -4,7 +4,7 @@
 //
 // An Agent has a follower for each Input, which is one goroutine that owns everything about the files of that input. It looks for files
 // (scan.go), knows a file by device, inode, time of birth and the bytes it begins with (identity.go), keeps the files that were written one
-// after the other under one name together as a stream (stream.go), and reads them in blocks (read.go) that are cut into lines (cut.go). A block is
+// after the other under one name together as a stream (file.go), and reads them in blocks (read.go) that are cut into lines (cut.go). A block is
 // handed to the producer whole. When all of its lines are acknowledged, and those of all blocks before it, the position of the file moves on,
 // and the next checkpoint (checkpoint.go) has it. What is behind the position is sent again after a restart.
 //
