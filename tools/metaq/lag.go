@@ -28,6 +28,7 @@ type lagRow struct {
 	Bytes     int64   `json:"bytes"`
 	Seconds   float64 `json:"seconds"`
 	Note      string  `json:"note,omitempty"`
+	Error     string  `json:"error,omitempty"` // why the end and what follows it are not known
 }
 
 // lagTotal adds up messages and bytes; its seconds are those of the partition that is furthest behind.
@@ -55,7 +56,7 @@ An offset is where the group has committed. A consumer that runs is further on b
 the group has no offset of counts from its first message, and shows a dash. In a cluster the offsets are those in ZooKeeper. Of a group that has none
 there they are those that the brokers keep (client.NewBrokerOffsets), and that is said. Offsets in files and databases are not seen.
 
-The exit code is 3 when there is no such group.`,
+The exit code is 3 when there is no such group, and 1 when a broker does not answer: the others' partitions are printed, and the sum is theirs.`,
 		Example: `  metaq lag backup
   metaq lag backup --zk 127.0.0.1:2181
   metaq lag backup --zk 127.0.0.1:2181 -o json | jq .total.messages`,
@@ -85,38 +86,48 @@ The exit code is 3 when there is no such group.`,
 			if err != nil {
 				return err
 			}
-			report, err := a.lag(ctx, from, v, keptOn)
-			if err != nil {
-				return err
+			report, silent := a.lag(ctx, from, v, keptOn)
+			if report == nil {
+				return silent
 			}
 			if output == "json" {
-				return json.NewEncoder(a.out).Encode(report)
+				err = json.NewEncoder(a.out).Encode(report)
+			} else {
+				err = printLag(a, report)
 			}
-			return printLag(a, report)
+			return errors.Join(err, silent)
 		},
 	}
 	addOutputFlag(cmd, &output, "table", "json")
 	return worksOnCluster(cmd)
 }
 
-// lag asks the brokers how far a group is behind.
-func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView, keptOn string) (*lagReport, error) {
+// lag asks the brokers how far a group is behind. Beside a report an error is about brokers that do not answer: the sum is of the others' partitions.
+func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView, keptOn string) (report *lagReport, silent error) {
 	list, err := wanted(ctx, from, v, "")
 	if err != nil {
 		return nil, err
 	}
-	conns := make([]*client.Conn, len(list))
+	conns, failed := make([]*client.Conn, len(list)), map[int]error{}
 	for i, p := range list {
-		if conns[i], err = from.dial(ctx, p.Partition); err != nil {
-			return nil, err
+		if id := p.Partition.Broker; failed[id] == nil { // each is waited for once
+			if conns[i], err = from.dial(ctx, p.Partition); err != nil {
+				failed[id], silent = err, errors.Join(silent, err)
+			}
 		}
 	}
 	step, done := a.steps(len(list), "partitions")
 	defer done()
-	report := &lagReport{Group: string(v.Group), Partitions: make([]lagRow, len(list))}
+	report = &lagReport{Group: string(v.Group), Partitions: make([]lagRow, len(list))}
 	err = atOnce(ctx, len(list), func(ctx context.Context, i int) (err error) {
-		report.Partitions[i], err = partitionLag(ctx, conns[i], list[i], v, keptOn)
-		report.Partitions[i].Partition = from.name(list[i].Partition)
+		row := newLagRow(list[i], v, keptOn)
+		row.Partition = from.name(list[i].Partition)
+		if conns[i] == nil {
+			row.Error = failed[list[i].Partition.Broker].Error()
+		} else {
+			err = row.ask(ctx, conns[i], list[i])
+		}
+		report.Partitions[i] = row
 		step()
 		return err
 	})
@@ -128,26 +139,32 @@ func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView, k
 		report.Total.Bytes += row.Bytes
 		report.Total.Seconds = max(report.Total.Seconds, row.Seconds)
 	}
-	return report, nil
+	return report, silent
 }
 
-// partitionLag asks the broker of one partition.
-func partitionLag(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition, v *zkcoord.GroupView, keptOn string) (row lagRow, err error) {
-	row = lagRow{Topic: string(p.Topic), Owner: v.Owner(p)}
-	offset := int64(0)
+// newLagRow is what ZooKeeper, or a broker that keeps offsets, knows of a partition.
+func newLagRow(p zkcoord.TopicPartition, v *zkcoord.GroupView, keptOn string) lagRow {
+	row := lagRow{Topic: string(p.Topic), Owner: v.Owner(p)}
 	if o, ok := v.Offset(p); ok && o.Odd != "" {
 		row.Note = "the offset is " + o.Odd
 	} else if ok {
-		offset = o.Offset.Offset
-		row.Offset = &offset
-		row.KeptOn = keptOn
+		row.Offset, row.KeptOn = &o.Offset.Offset, keptOn
+	}
+	return row
+}
+
+// ask asks the broker of the partition.
+func (row *lagRow) ask(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition) (err error) {
+	offset := int64(0)
+	if row.Offset != nil {
+		offset = *row.Offset
 	}
 	if row.End, err = partitionEnd(ctx, conn, p); err != nil {
-		return row, err
+		return err
 	}
 	lag, err := conn.Lag(ctx, p.Topic, p.Partition.Number, offset)
 	if err != nil && !isBrokerNotFound(err) { // a partition without messages
-		return row, fmt.Errorf("lag of %s: %w", p, err)
+		return fmt.Errorf("lag of %s: %w", p, err)
 	}
 	if offset > row.End {
 		row.Note = "the offset is beyond the end"
@@ -156,7 +173,7 @@ func partitionLag(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartiti
 		row.End = max(row.End, offset+lag.Bytes) // messages came meanwhile
 	}
 	row.Messages, row.Bytes, row.Seconds = lag.Messages, lag.Bytes, lag.Age.Seconds()
-	return row, nil
+	return nil
 }
 
 // partitionEnd is where the next message of a partition goes.
@@ -181,6 +198,10 @@ func printLag(a *app, report *lagReport) error {
 		offset := "-"
 		if r.Offset != nil {
 			offset = fmt.Sprint(*r.Offset)
+		}
+		if r.Error != "" {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t-\t-\t-\t-\n", r.Topic, r.Partition, dash(r.Owner), offset)
+			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.3f\n", r.Topic, r.Partition, dash(r.Owner), offset, r.End, r.Messages, r.Bytes, r.Seconds)
 	}
