@@ -150,6 +150,13 @@ func cutPower(fsys *vfs.Mem, rng *rand.Rand, points *crashPoints) *powerCut {
 	return c
 }
 
+// after has the cut fall before the nth call from now on.
+func (c *powerCut) after(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = n
+}
+
 func (c *powerCut) done() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -82,7 +82,7 @@ func TestPublish_IsAtomicAcrossQueues(t *testing.T) {
 		hide(t, s, 9, a, "x")
 		hide(t, s, 9, b, "y")
 		cut := cutPower(fsys, newRand(uint64(n)), newCrashPoints())
-		cut.left = n
+		cut.after(n)
 		ack, err := s.Publish(9)
 		if err != nil || s.wait(ack) != nil {
 			t.Fatal(err)
