@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/store"
 )
 
 var lagHelp = help{"lag TOPIC PARTITION OFFSET [OPAQUE]",
@@ -13,22 +14,13 @@ Example, to paste:
   lag greetings 0 0`}
 
 func (c *conn) lag(l *loop, r *protocol.Request) {
-	q := c.lookup(r.Topic).queue(r.Partition)
-	if q == nil {
-		c.answer(protocol.StatusNotFound, r.Opaque, notExists(r.Topic, r.Partition))
-		return
-	}
-	s, opaque, offset := c.server, r.Opaque, r.Offset
-	c.enqueue(l, opaque, func(buf []byte) []byte {
+	offset := r.Offset
+	c.askQueue(l, r, func(q *store.Queue) (string, error) {
 		b, err := q.Backlog(offset)
-		if err != nil {
-			status, text := s.onWire(err)
-			return protocol.AppendResult(buf, status, opaque, text)
-		}
 		age := int64(0)
 		if b.Messages > 0 {
 			age = max(time.Now().UnixMilli()-b.Oldest, 0)
 		}
-		return protocol.AppendResult(buf, protocol.StatusOK, opaque, fmt.Sprintf("%d %d %d", b.Messages, b.Bytes, age))
+		return fmt.Sprintf("%d %d %d", b.Messages, b.Bytes, age), err
 	})
 }
