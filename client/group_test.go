@@ -16,6 +16,7 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/zkcoord"
 )
 
@@ -68,15 +69,7 @@ func (c *testCluster) offset(t *testing.T, group, partition string) (offset zkco
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for bound := time.After(40 * time.Second); !ok(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			t.Fatalf("not in time: %s", what)
-		}
-	}
+	wait.Until(t, 5*time.Millisecond, 40*time.Second, what, ok)
 }
 
 // reading is a consumer that runs, and what it was given.

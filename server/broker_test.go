@@ -17,6 +17,7 @@ import (
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/server/config"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/test/wait"
 )
 
 // patience bounds every wait of a test.
@@ -193,12 +194,7 @@ func stat(t testing.TB, addr, item, name string) string {
 // waitFor waits until a condition holds.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("not in %v: %s", patience, what)
-		}
-		<-time.After(2 * time.Millisecond)
-	}
+	wait.Until(t, 2*time.Millisecond, patience, what, ok)
 }
 
 // payloads are the data of the whole messages in the body of a value.

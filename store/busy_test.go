@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/store/vfs"
+	"github.com/metaq/metaq/test/wait"
 )
 
 // testTimeout is the DiskTimeout of these tests, and patience bounds what they wait for.
@@ -42,16 +43,7 @@ func stuckDisk(t *testing.T, kind vfs.Kind) (s *Store, hold func() (release func
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	bound := time.After(patience)
-	for !ok() {
-		select {
-		case <-poll.C:
-		case <-bound:
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
+	wait.Until(t, 5*time.Millisecond, patience, what, ok)
 }
 
 // told receives what a waiter was told.

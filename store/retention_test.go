@@ -13,6 +13,7 @@ import (
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/vfs"
+	"github.com/metaq/metaq/test/wait"
 )
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 3)) }
@@ -30,16 +31,7 @@ func rulesByTopic(m map[string]Rules) func(protocol.Topic) Rules {
 // waitFor waits for a condition, with a bound.
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited 10 s for %s", what)
-		}
-	}
+	wait.Until(t, time.Millisecond, 10*time.Second, what, done)
 }
 
 // sealedUpTo says whether all full segments have their index file and checkpoint.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
@@ -33,17 +34,7 @@ func within(t *testing.T) context.Context {
 // await waits until something holds, and returns how long that took.
 func await(t *testing.T, what string, ok func() bool) time.Duration {
 	t.Helper()
-	began := time.Now()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for bound := time.After(patience); !ok(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			t.Fatalf("not in %s: %s", patience, what)
-		}
-	}
-	return time.Since(began)
+	return wait.Until(t, pollEvery, patience, what, ok)
 }
 
 // settings is the configuration of a broker: short sessions, and what a test adds behind its sections.

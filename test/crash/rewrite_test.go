@@ -12,6 +12,7 @@ import (
 
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/wire"
 )
 
@@ -91,13 +92,7 @@ const awaitBound = time.Minute
 // await polls for a condition.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(awaitBound); !done(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("waited %s for %s", awaitBound, what)
-		}
-	}
+	wait.Until(t, 100*time.Millisecond, awaitBound, what, done)
 }
 
 // fillMixed puts messages into the partitions in turn.

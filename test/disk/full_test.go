@@ -13,6 +13,7 @@ import (
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/history"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/wire"
 )
 
@@ -44,15 +45,7 @@ var queues = []wire.Queue{{Topic: "flushed"}, {Topic: "written"}}
 // waitFor polls until something is so.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for bound := time.After(waitBound); !ok(); {
-		select {
-		case <-poll.C:
-		case <-bound:
-			t.Fatalf("after %s still not: %s", waitBound, what)
-		}
-	}
+	wait.Until(t, 5*time.Millisecond, waitBound, what, ok)
 }
 
 // ready asks the broker whether it should be given work.

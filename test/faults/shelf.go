@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/wire"
 )
 
@@ -201,11 +202,5 @@ func (s *shelf) stands(t *testing.T) {
 // await waits for something, with a bound.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(awaitBound); !is(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %s", what, awaitBound)
-		}
-	}
+	wait.Until(t, 5*time.Millisecond, awaitBound, what, is)
 }

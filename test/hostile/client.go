@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/metaq/metaq/test/wait"
 )
 
 // patience bounds every wait for something that should happen.
@@ -127,14 +129,7 @@ func (c *client) number(t testing.TB, item, name string) int64 {
 // waitFor polls until something is so.
 func waitFor(t testing.TB, what string, ok func() bool) time.Duration {
 	t.Helper()
-	begin := time.Now()
-	for !ok() {
-		if time.Since(begin) > patience {
-			t.Fatalf("after %s it is still not so that %s", patience, what)
-		}
-		pause(10 * time.Millisecond)
-	}
-	return time.Since(begin)
+	return wait.Until(t, 10*time.Millisecond, patience, what, ok)
 }
 
 // pause is the time between two looks at something, or between two steps of a client that is slow on purpose.

@@ -128,6 +128,7 @@ func agree(a, b string) bool {
 // longer once.
 func (p *player) same(session []byte, cuts []int) error {
 	var whole, pieces []string
+	waits := waitingGets(session)
 	for range 3 {
 		var err error
 		if whole, err = p.play(session, nil); err != nil {
@@ -136,7 +137,6 @@ func (p *player) same(session []byte, cuts []int) error {
 		if pieces, err = p.play(session, cuts); err != nil {
 			return err
 		}
-		waits := waitingGets(session)
 		if slices.EqualFunc(without(whole, waits), without(pieces, waits), agree) {
 			return nil
 		}

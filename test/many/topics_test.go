@@ -12,6 +12,7 @@ import (
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
@@ -108,13 +109,5 @@ func awaitRegistered(t *testing.T, z *zookeeper.Server, b *process.Broker, ephem
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for bound := time.After(registeredWithin); !ok(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			t.Fatalf("not in %s: %s", registeredWithin, what)
-		}
-	}
+	wait.Until(t, 20*time.Millisecond, registeredWithin, what, ok)
 }

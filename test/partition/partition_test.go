@@ -15,6 +15,7 @@ import (
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/history"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
@@ -129,15 +130,7 @@ func (c *cluster) took(row int, what string, d time.Duration) {
 // await waits until something holds, and returns how long that has been from a time on.
 func await(t *testing.T, from time.Time, what string, ok func() bool) time.Duration {
 	t.Helper()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for bound := time.After(patience); !ok(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			t.Fatalf("not in %s: %s", patience, what)
-		}
-	}
+	wait.Until(t, pollEvery, patience, what, ok)
 	return time.Since(from)
 }
 

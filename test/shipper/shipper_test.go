@@ -20,6 +20,7 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/tools/ship"
 )
 
@@ -115,15 +116,7 @@ func (a *agent) terminate() {
 // await waits until something holds.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for bound := time.After(endBound); !done(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			t.Fatalf("waited %s for %s", endBound, what)
-		}
-	}
+	wait.Until(t, 20*time.Millisecond, endBound, what, done)
 }
 
 // finish ships what is left, and ends.

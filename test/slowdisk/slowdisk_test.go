@@ -15,6 +15,7 @@ import (
 
 	"github.com/metaq/metaq/test/chaos"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/wire"
 )
 
@@ -45,16 +46,7 @@ func strace(t *testing.T, delay time.Duration, more ...string) []string {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	bound := time.After(patience)
-	for !ok() {
-		select {
-		case <-poll.C:
-		case <-bound:
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
+	wait.Until(t, 20*time.Millisecond, patience, what, ok)
 }
 
 // readBack returns what is stored in the partition of a connection, by letter.

@@ -10,6 +10,7 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/test/zookeeper"
 	"github.com/metaq/metaq/zkcoord"
 )
@@ -144,13 +145,5 @@ func (c *cluster) stored(t *testing.T, topic string) (bodies []string) {
 // eventually waits until something that has to be asked for is right.
 func eventually(t *testing.T, what string, right func() bool) {
 	t.Helper()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for bound := time.After(patience); !right(); {
-		select {
-		case <-tick.C:
-		case <-bound:
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
+	wait.Until(t, pollEvery, patience, what, right)
 }
