@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/metaq/metaq/test/chaos"
+	"github.com/metaq/metaq/test/process"
 )
 
 // mutants are the planted mistakes, each with the tests that have to find it: of the package, by name.
@@ -76,6 +77,7 @@ func TestMutants(t *testing.T) {
 // build makes the test binary of a package with the mutants in it.
 func build(t *testing.T, pkg string) string {
 	t.Helper()
+	process.DependOnSource(t)
 	name := filepath.Join(t.TempDir(), pkg+".test")
 	cmd := exec.Command("go", "test", "-c", "-tags", "mutants", "-o", name, "./"+pkg)
 	cmd.Dir = root

@@ -57,6 +57,7 @@ func build(tags string) (string, error) {
 // Binary returns the path of the metaq binary, built from the present source with these tags ("" for none).
 func Binary(t testing.TB, tags string) string {
 	t.Helper()
+	DependOnSource(t)
 	if folder == "" {
 		t.Fatal("TestMain of this package has to call process.Main")
 	}
