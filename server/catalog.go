@@ -42,15 +42,15 @@ func (t *topic) queues() (list []*store.Queue) {
 	return list
 }
 
-// draw picks a partition that is not closed; false if all are.
-func (t *topic) draw() (int32, bool) {
+// draw picks a partition that is not closed; false if all are. Those that were never written count only if they may be made.
+func (t *topic) draw(mayMake bool) (int32, bool) {
 	if t.accepts == 0 {
 		return 0, false
 	}
 	first := rand.Int32N(t.accepts)
 	for i := range t.accepts {
 		p := (first + i) % t.accepts
-		if q := t.queue(p); q == nil || !q.Closed() {
+		if q := t.queue(p); q == nil && mayMake || q != nil && !q.Closed() {
 			return p, true
 		}
 	}
@@ -65,6 +65,7 @@ type catalog struct {
 	mu     sync.RWMutex
 	cfg    *config.Config         // guarded by mu
 	topics map[string]*topic      // guarded by mu
+	made   int                    // partitions that were written; guarded by mu
 	births map[string][]*longPoll // gets that wait for a partition to be made; guarded by mu
 }
 
@@ -80,7 +81,9 @@ func (k *catalog) load(cfg *config.Config) {
 	defer k.mu.Unlock()
 	old := k.topics
 	k.cfg, k.topics = cfg, map[string]*topic{}
-	for _, q := range slices.Backward(k.store.Queues()) { // the last partition of a topic first: it says how many there are
+	queues := k.store.Queues()
+	k.made = len(queues)
+	for _, q := range slices.Backward(queues) { // the last partition of a topic first: it says how many there are
 		name := string(q.Topic())
 		t := k.topics[name]
 		if t == nil {
@@ -185,7 +188,10 @@ func (k *catalog) target(name []byte, partition int32) (t *topic, q *store.Queue
 	}
 	if p = partition; partition == -1 {
 		var ok bool
-		if p, ok = t.draw(); !ok {
+		if p, ok = t.draw(k.hasRoom()); !ok {
+			p, ok = t.draw(true) // none is made, and why none will be is told below
+		}
+		if !ok {
 			return nil, nil, 0, refusef(protocol.StatusForbidden, "all partitions of %s have been closed", name)
 		}
 	}
@@ -201,6 +207,12 @@ func (k *catalog) create(name protocol.Topic, partition int32) (*topic, *store.Q
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.topics[string(name)]
+	if q := t.queue(partition); q != nil {
+		return t, q, nil // somebody else has made it
+	}
+	if err := k.roomLocked(name, partition, t == nil); err != nil {
+		return nil, nil, err
+	}
 	if t == nil {
 		t = k.newTopicLocked(name, nil)
 	}
@@ -212,6 +224,7 @@ func (k *catalog) create(name protocol.Topic, partition int32) (*topic, *store.Q
 		return nil, nil, err
 	}
 	t.parts[partition].Store(q)
+	k.made++
 	if k.topics[string(name)] == nil {
 		k.topics[string(name)] = t
 		k.tellChange()
@@ -222,6 +235,25 @@ func (k *catalog) create(name protocol.Topic, partition int32) (*topic, *store.Q
 	}
 	delete(k.births, key)
 	return t, q, nil
+}
+
+// roomLocked is the refusal of a partition, perhaps the first of a new topic, beyond a limit. A limit that was lowered takes nothing away.
+func (k *catalog) roomLocked(name protocol.Topic, partition int32, isNew bool) error {
+	lim := k.cfg.Limits
+	switch {
+	case isNew && len(k.topics) >= lim.MaxTopics:
+		return refusef(protocol.StatusError, "The server do not accept topic %s: it has as many topics as it may (maxTopics %d); put to one that is there, or have the limit raised", name, lim.MaxTopics)
+	case k.made >= lim.MaxPartitions:
+		return refusef(protocol.StatusError, "partition %d of %s is not made: the broker has as many partitions as it may (maxPartitions %d); put to one that is there, or have the limit raised", partition, name, lim.MaxPartitions)
+	}
+	return nil
+}
+
+// hasRoom says whether a partition may be made.
+func (k *catalog) hasRoom() bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.made < k.cfg.Limits.MaxPartitions
 }
 
 // await tells p when a partition is made; false if it is there by now.

@@ -58,6 +58,10 @@ func (s *Server) onWire(err error) (protocol.Status, string) {
 		return protocol.StatusUnavailable, "the broker is stopping"
 	case errors.Is(err, store.ErrTooLarge):
 		return protocol.StatusBadRequest, "the message is larger than a segment of the log (logSegmentSize)"
+	case errors.Is(err, store.ErrGroups):
+		return protocol.StatusError, fmt.Sprintf("the broker keeps the offsets of as many groups as it may (maxGroups %d); commit as a group that is there, or have the limit raised", s.config().Offsets.Groups)
+	case errors.Is(err, store.ErrOffsets):
+		return protocol.StatusError, fmt.Sprintf("the broker keeps as many offsets of groups as it may (maxGroupOffsets %d); offsets that are there can be committed anew; have the limit raised", s.config().Offsets.Offsets)
 	case errors.As(err, &corrupt):
 		s.damageLog.Error().Err(err).Msg("damage in the log")
 		return protocol.StatusError, "the stored message is damaged; the broker's log names the place"

@@ -1,12 +1,15 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/server/config"
+	"github.com/metaq/metaq/store"
 )
 
 // bothWays runs a test over an event loop and over a plain connection.
@@ -322,4 +325,68 @@ func TestLimit_Idle(t *testing.T) {
 		c.send("get t g 0 21 100 2500 1\r\n")
 		c.want(protocol.StatusNotFound)
 	})
+}
+
+// TestLimit_LoweredBelowWhatIsThere lowers the bounds of what is kept for ever, by a reload and then over a restart: only what is new is refused.
+func TestLimit_LoweredBelowWhatIsThere(t *testing.T) {
+	cfg := testConfig(t, settings{"numPartitions": "3"})
+	low := *cfg
+	low.Limits.MaxTopics, low.Limits.MaxPartitions, low.Offsets = 1, 1, store.OffsetLimits{Groups: 1, Offsets: 1}
+	s, err := New(cfg, testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	use := func(addr string) {
+		t.Helper()
+		c := dial(t, addr)
+		for _, place := range []string{"t 0", "t 1", "u 0"} {
+			topic, partition, _ := strings.Cut(place, " ")
+			c.send("put " + place + " 1 0 1\r\nx")
+			c.want(protocol.StatusOK)
+			c.send("get " + topic + " g " + partition + " 0 21 2\r\n")
+			if r, _ := c.next(); len(payloads(t, r.body)) != 1 {
+				t.Fatalf("%s: %+v, want a message", place, r)
+			}
+			for _, group := range []string{"g", "h"} {
+				c.send("commit " + topic + " " + group + " " + partition + " 21 3\r\n")
+				c.want(protocol.StatusOK)
+			}
+		}
+	}
+	refuse := func(addr string) {
+		t.Helper()
+		c := dial(t, addr)
+		for command, limit := range map[string]string{
+			"put v 0 1 0 1\r\nx": "maxTopics 1", "put t 2 1 0 1\r\nx": "maxPartitions 1", "commit t i 0 21 1\r\n": "maxGroups 1",
+		} {
+			c.send(command)
+			if text := c.want(protocol.StatusError); !strings.Contains(text, limit) {
+				t.Errorf("%.14q: the answer %q does not name the limit", command, text)
+			}
+		}
+	}
+	use(s.Addr())
+	if report, err := s.Reload(func() (*config.Config, error) { return &low, nil }); err != nil || strings.Contains(report, "restart") {
+		t.Fatalf("report %q, %v", report, err)
+	}
+	use(s.Addr())
+	refuse(s.Addr())
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+
+	s = startWith(t, &low, storeOptions(&low, testLog(t)))
+	use(s.Addr())
+	refuse(s.Addr())
+	if _, err := s.Reload(func() (*config.Config, error) { return cfg, nil }); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, s.Addr())
+	for _, command := range []string{"put v 0 1 0 1\r\nx", "put t 2 1 0 1\r\nx", "commit t i 2 21 1\r\n"} {
+		c.send(command)
+		c.want(protocol.StatusOK)
+	}
 }

@@ -38,6 +38,7 @@ func (s *Server) Reload(load func() (*config.Config, error)) (report string, err
 	s.store.SetDiskTimeout(next.Limits.DiskTimeout())
 	s.store.SetRules(next.Rules)
 	s.store.SetDiskLimits(next.Disk)
+	s.store.SetOffsetLimits(next.Offsets)
 	s.catalog.load(next)
 	if k := s.cluster.Load(); k != nil {
 		k.broker.SetChecksum(next.Checksum())

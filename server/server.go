@@ -97,7 +97,7 @@ func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,
 		LogSegmentSize: cfg.LogSegmentSize, RewriteRate: cfg.RewriteRate,
-		DiskLimits: cfg.Disk, DiskTimeout: cfg.Limits.DiskTimeout(),
+		DiskLimits: cfg.Disk, OffsetLimits: cfg.Offsets, DiskTimeout: cfg.Limits.DiskTimeout(),
 	}
 }
 

@@ -386,7 +386,7 @@ func (c *checker) checkFlushed() (err error) {
 
 // encode writes a checkpoint down again, changed or not.
 func (c *checker) encode(p *checkpoint) []byte {
-	s := &Store{salt: c.salt, options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}}
+	s := &Store{salt: c.salt, options: Options{BootID: p.bootID}, rules: func(protocol.Topic) Rules { return Rules{} }, ids: &idWorker{}, topics: map[string][]*Queue{}, offsets: newOffsetTable(OffsetLimits{})}
 	s.restore(p)
 	s.ids.last = p.lastID
 	for _, base := range p.segments {

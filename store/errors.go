@@ -26,6 +26,10 @@ var (
 	ErrReadOnly = errors.New("the store is open read-only")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the store is closed")
+	// ErrGroups is wrapped when a group would be one more than OffsetLimits.Groups.
+	ErrGroups = errors.New("offsets of as many groups are kept as there may be")
+	// ErrOffsets is wrapped when an offset of a group would be one more than OffsetLimits.Offsets.
+	ErrOffsets = errors.New("as many offsets of groups are kept as there may be")
 	// ErrHidden is returned for a hidden group that is not known.
 	ErrHidden = errors.New("no such hidden group")
 )

@@ -7,13 +7,34 @@ import (
 	"github.com/metaq/metaq/store/fault"
 )
 
-// maxOffsets bounds what clients can make the broker remember: groups times partitions.
-const maxOffsets = 1 << 20
+// OffsetLimits bound what groups can make the store remember for ever. What is there when a limit is lowered stays, and can be committed anew.
+type OffsetLimits struct {
+	Groups  int // default 10,000
+	Offsets int // groups times partitions; default 1,000,000
+}
+
+const (
+	defaultGroups  = 10_000
+	defaultOffsets = 1_000_000
+)
+
+// SetOffsetLimits takes new limits.
+func (s *Store) SetOffsetLimits(l OffsetLimits) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offsets.limits = l
+}
 
 // offsetTable has the committed offsets. None is ever removed.
 type offsetTable struct {
-	byKey map[string]int // number in the list, by the body of an offset frame
-	list  []commit
+	byKey  map[string]int // number in the list, by the body of an offset frame
+	list   []commit
+	groups map[protocol.Group]struct{}
+	limits OffsetLimits
+}
+
+func newOffsetTable(limits OffsetLimits) offsetTable {
+	return offsetTable{byKey: map[string]int{}, groups: map[protocol.Group]struct{}{}, limits: limits}
 }
 
 type commit struct {
@@ -30,6 +51,9 @@ func (s *Store) setOffsetLocked(key []byte, offset int64) int {
 		c := commit{key: string(key), offset: offset, round: s.round}
 		s.offsets.byKey[c.key] = len(s.offsets.list)
 		s.offsets.list = append(s.offsets.list, c)
+		if _, group, _, ok := parseOffsetKey(c.key); ok {
+			s.offsets.groups[protocol.Group(group)] = struct{}{}
+		}
 		return len(s.offsets.list) - 1
 	}
 	c := &s.offsets.list[i]
@@ -41,7 +65,23 @@ func (s *Store) setOffsetLocked(key []byte, offset int64) int {
 	return i
 }
 
-// CommitOffset keeps where a group goes on in a partition. It is acknowledged by the rule of its topic, like a put.
+// roomForOffsetLocked is the error of a commit that would keep something new beyond a limit.
+func (s *Store) roomForOffsetLocked(key []byte, group protocol.Group) error {
+	if _, known := s.offsets.byKey[string(key)]; known {
+		return nil
+	}
+	limits := s.offsets.limits
+	if _, known := s.offsets.groups[group]; !known && len(s.offsets.groups) >= limits.Groups {
+		return fmt.Errorf("%d, at most %d: %w", len(s.offsets.groups), limits.Groups, ErrGroups)
+	}
+	if len(s.offsets.list) >= limits.Offsets {
+		return fmt.Errorf("%d, at most %d: %w", len(s.offsets.list), limits.Offsets, ErrOffsets)
+	}
+	return nil
+}
+
+// CommitOffset keeps where a group goes on in a partition. It is acknowledged by the rule of its topic, like a put. An error wraps ErrGroups or ErrOffsets,
+// or is one of Append.
 func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partition int32, offset int64) (Position, error) {
 	if offset < 0 {
 		return 0, fmt.Errorf("store: a negative offset, %d", offset)
@@ -53,8 +93,8 @@ func (s *Store) CommitOffset(topic protocol.Topic, group protocol.Group, partiti
 	q := s.Queue([]byte(topic), partition)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.offsets.byKey[string(key)]; !known && len(s.offsets.list) >= maxOffsets {
-		return 0, fmt.Errorf("store: %d offsets of groups are kept, which is the limit", maxOffsets)
+	if err := s.roomForOffsetLocked(key, group); err != nil {
+		return 0, err
 	}
 	n := 0
 	pos, err := s.appendControlLocked(kindOffset, 0, offset, key, func(int64) { n = s.setOffsetLocked(key, offset) })

@@ -22,7 +22,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, fs: o.FS, now: o.Now, rules: o.Rules, epoch: 1, ids: ids,
-		topics: map[string][]*Queue{}, offsets: offsetTable{byKey: map[string]int{}}, hidden: map[int64]*hiddenGroup{},
+		topics: map[string][]*Queue{}, offsets: newOffsetTable(o.OffsetLimits), hidden: map[int64]*hiddenGroup{},
 		flushC: make(chan struct{}, 1), prepareC: make(chan struct{}, 1), sealC: make(chan struct{}, 1), spareRuns: make(chan *memIndex, 1), mapped: mappings{max: maxMapped},
 		opened: o.Now(), stamps: steadyClock{back: true},
 		quit: make(chan struct{}), quitFlusher: make(chan struct{}), flushTimer: newFlushTimer(),
@@ -77,6 +77,12 @@ func setDefaults(o *Options) {
 	o.LogSegmentSize = align(o.LogSegmentSize)
 	if o.MaxUnflushed == 0 {
 		o.MaxUnflushed = defaultMaxUnflushed
+	}
+	if o.OffsetLimits.Groups == 0 {
+		o.OffsetLimits.Groups = defaultGroups
+	}
+	if o.OffsetLimits.Offsets == 0 {
+		o.OffsetLimits.Offsets = defaultOffsets
 	}
 	if o.HotBytes == 0 {
 		o.HotBytes = defaultHotBytes

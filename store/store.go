@@ -44,6 +44,7 @@ type Options struct {
 	HotBytes       int64         // how far behind the end a read counts as in memory; default 256 MiB
 	Rules          func(protocol.Topic) Rules
 	DiskLimits     DiskLimits
+	OffsetLimits   OffsetLimits
 	ReadOnly       bool   // serve what is sound of a damaged log, write nothing
 	BootID         string // default: what the kernel says; tells a power cut from a killed process
 }
@@ -154,6 +155,7 @@ type Stats struct {
 	Segments          int
 	Mapped            int // sealed segments that are mapped now
 	Queues            int
+	Groups, Offsets   int   // that have committed, and what
 	Messages          int64 // appended since the start
 	Flushes           int64
 	FlushTime         time.Duration // all flushes together
@@ -179,6 +181,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	st := Stats{Appended: s.appended, Flushed: s.flushed.Load(), Segments: len(s.segments), Messages: s.messages,
 		Flushes: s.flushCount.Load(), FlushTime: time.Duration(s.flushNanos.Load()), TornBytes: s.tornBytes, Recovery: s.recovery, Failed: s.failed,
+		Groups: len(s.offsets.groups), Offsets: len(s.offsets.list),
 		RetentionStuck: s.stuck, ArchivedDamaged: s.archivedDamaged.Load(), DiskFull: s.noRoom, BusyAnswers: s.disk.unknown.Load(),
 		Rewritten: s.rewritten.Load(), RewrittenBytes: s.rewrittenBytes.Load(), RewritePending: s.rewritePendingLocked(), RewriteTime: time.Duration(s.rewriteNanos.Load())}
 	s.mu.Unlock()

@@ -32,6 +32,7 @@ type Config struct {
 	LogSegmentSize        int64 // bytes
 	RewriteRate           int64 // bytes a second
 	Disk                  store.DiskLimits
+	Offsets               store.OffsetLimits
 	Limits                Limits
 	ZooKeeper             ZooKeeper
 	Topics                []TopicConfig // as the file lists them, wildcards included
@@ -53,6 +54,9 @@ type Limits struct {
 	MaxConnectionsPerAddress int // 0: no bound
 	MaxInFlight              int // commands of a connection
 	MaxOutbound              int // bytes towards a connection
+
+	MaxTopics     int // that have a message, or a section of their own
+	MaxPartitions int // that have a message
 
 	MaxBuffered int64 // bytes for all connections together; 0: by the memory
 
@@ -98,7 +102,8 @@ func Default() *Config {
 		MaxSegmentSize: 1 << 30, MaxTransferSize: 1 << 20, DeletePolicy: store.Policy{MaxAge: 168 * time.Hour}, DeleteWhen: deleteWhen,
 		AcceptPublish: true, AcceptSubscribe: true, Stat: true, AutoCreateTopics: true, LogSegmentSize: 128 << 20, RewriteRate: 64 << 20, Disk: store.DiskLimits{Refuse: 95},
 		ZooKeeper: defaultZooKeeper(),
-		Limits:    Limits{MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second, first: time.Minute, disk: 2 * time.Second},
+		Offsets:   store.OffsetLimits{Groups: 10_000, Offsets: 1_000_000},
+		Limits:    Limits{MaxTopics: 100_000, MaxPartitions: 1_000_000, MaxLine: 4096, MaxMessage: 4 << 20, MaxInFlight: 16384, MaxOutbound: 16 << 20, partial: 30 * time.Second, first: time.Minute, disk: 2 * time.Second},
 		sources:   map[string]string{}, idle: map[string]string{}, byName: map[string]int{},
 	}
 }

@@ -11,6 +11,7 @@ var (
 	counts    = intKind(1, 1<<16)
 	perhaps   = intKind(0, 1<<20) // 0: no bound
 	percents  = intKind(0, 100)
+	numbers   = intKind(1, 1<<24)         // of what is kept in memory for ever
 	messages  = intKind(-1<<31, 1<<31-1)  // the original takes 0 and everything below for group commit
 	millis    = intKind(1, 1<<31-1)       // as the original
 	virtual   = sizeKind(int64(1), 1<<40) // of virtual segments: nothing is allocated by it
@@ -78,6 +79,10 @@ var keys = []key[Config]{
 	newKey("maxCommandsInFlight", reloadable, "commands of a connection that wait for their answer", intKind(1, 1<<20), func(c *Config) *int { return &c.Limits.MaxInFlight }),
 	newKey("maxOutboundBytes", reloadable, "bytes waiting for a client that reads slowly; it is not read from beyond that", sizeKind(1<<16, 1<<30), func(c *Config) *int { return &c.Limits.MaxOutbound }),
 	newKey("maxBufferedBytes", reloadable, "bytes held for all clients together: answers they have not taken, commands not complete; 0: a quarter of the memory, at most 1G", sizeKind(int64(0), 1<<40), func(c *Config) *int64 { return &c.Limits.MaxBuffered }),
+	newKey("maxTopics", reloadable, "topics that the broker has; a put makes no more of them", numbers, func(c *Config) *int { return &c.Limits.MaxTopics }),
+	newKey("maxPartitions", reloadable, "partitions that were written, of all topics together; a put makes no more of them", numbers, func(c *Config) *int { return &c.Limits.MaxPartitions }),
+	newKey("maxGroups", reloadable, "groups that keep offsets on the broker", numbers, func(c *Config) *int { return &c.Offsets.Groups }),
+	newKey("maxGroupOffsets", reloadable, "offsets that groups keep on the broker, one for each group and partition", numbers, func(c *Config) *int { return &c.Offsets.Offsets }),
 	newKey("firstCommandTimeout", reloadable, "how long a new connection may take until its first command; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.first }),
 	newKey("idleTimeout", reloadable, "how long a connection may be silent; 0s: for ever", durations, func(c *Config) *time.Duration { return &c.Limits.idle }),
 	newKey("partialCommandTimeout", reloadable, "how long half a command may wait for its rest", durations, func(c *Config) *time.Duration { return &c.Limits.partial }),
