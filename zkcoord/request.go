@@ -110,8 +110,32 @@ func (s *Session) Children(ctx context.Context, path string) ([]string, error) {
 	})
 }
 
+// counted does a request that makes ephemeral nodes, unless they would be too many for the session.
+func (s *Session) counted(ctx context.Context, ephemeral []string, request func() error) error {
+	if s.Await(ctx) != nil {
+		return request() // it says why
+	}
+	status, _ := s.Status()
+	entered, err := s.ephemerals.enter(status.ID, ephemeral...)
+	if err != nil {
+		return err
+	}
+	err = request()
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		s.ephemerals.leave(entered...)
+	}
+	return err
+}
+
 // Create makes a node, and as persistent ones those above it that are missing.
 func (s *Session) Create(ctx context.Context, path string, data []byte, kind Kind) error {
+	if kind != Ephemeral {
+		return s.create(ctx, path, data, kind)
+	}
+	return s.counted(ctx, []string{s.chroot + path}, func() error { return s.create(ctx, path, data, kind) })
+}
+
+func (s *Session) create(ctx context.Context, path string, data []byte, kind Kind) error {
 	for {
 		_, err := call(ctx, s, "create", path, func(c *zk.Conn, p string) (string, error) {
 			return c.Create(p, data, int32(kind), zk.WorldACL(zk.PermAll))
@@ -136,20 +160,26 @@ type NewNode struct {
 // them is there. See inRequests for how many may be one request.
 func (s *Session) CreateAll(ctx context.Context, nodes []NewNode) error {
 	ops, parents := make([]any, len(nodes)), make([]string, len(nodes))
+	var ephemeral []string
 	for i, n := range nodes {
 		full := s.chroot + n.Path
 		ops[i] = &zk.CreateRequest{Path: full, Data: n.Data, Acl: zk.WorldACL(zk.PermAll), Flags: int32(n.Kind)}
 		parents[i] = path.Dir(full)
-	}
-	for {
-		err := s.multi(ctx, "create", ops)
-		if !errors.Is(err, ErrNoNode) {
-			return err
-		}
-		if err := s.makeAt(ctx, parents); err != nil {
-			return err
+		if n.Kind == Ephemeral {
+			ephemeral = append(ephemeral, full)
 		}
 	}
+	return s.counted(ctx, ephemeral, func() error {
+		for {
+			err := s.multi(ctx, "create", ops)
+			if !errors.Is(err, ErrNoNode) {
+				return err
+			}
+			if err := s.makeAt(ctx, parents); err != nil {
+				return err
+			}
+		}
+	})
 }
 
 // DeleteAll removes several nodes that have these versions with one request, all of them or none.
@@ -158,7 +188,13 @@ func (s *Session) DeleteAll(ctx context.Context, nodes []Change) error {
 	for i, n := range nodes {
 		ops[i] = &zk.DeleteRequest{Path: s.chroot + n.Path, Version: n.Version}
 	}
-	return s.multi(ctx, "delete", ops)
+	if err := s.multi(ctx, "delete", ops); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		s.ephemerals.leave(s.chroot + n.Path)
+	}
+	return nil
 }
 
 // multi does several operations with one request.
@@ -287,5 +323,8 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	_, err := call(ctx, s, "delete", path, func(c *zk.Conn, p string) (struct{}, error) {
 		return struct{}{}, c.Delete(p, version)
 	})
+	if err == nil || errors.Is(err, ErrNoNode) {
+		s.ephemerals.leave(s.chroot + path)
+	}
 	return err
 }

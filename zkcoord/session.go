@@ -90,6 +90,8 @@ type Session struct {
 	timeout  time.Duration // that was granted, or asked for until then
 	watching map[watchKey]*watcher
 
+	ephemerals ephemerals
+
 	quit chan struct{}
 	off  sync.WaitGroup
 }
