@@ -12,6 +12,7 @@ import (
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/server/config"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // topic is what the server knows of a topic that is configured by name or has a partition. conf never changes: a reload makes a new topic.
@@ -66,6 +67,7 @@ type catalog struct {
 	cfg    *config.Config         // guarded by mu
 	topics map[string]*topic      // guarded by mu
 	made   int                    // partitions that were written; guarded by mu
+	zkSize int                    // what the topics take of the broker's session with ZooKeeper, in bytes; 0 without one; guarded by mu
 	births map[string][]*longPoll // gets that wait for a partition to be made; guarded by mu
 }
 
@@ -98,6 +100,15 @@ func (k *catalog) load(cfg *config.Config) {
 	for _, conf := range cfg.Topics {
 		if name, err := protocol.ParseTopic(conf.Name); err == nil && k.topics[conf.Name] == nil {
 			k.topics[conf.Name] = k.newTopicLocked(name, old[conf.Name])
+		}
+	}
+	k.zkSize = 0
+	for name := range k.topics {
+		k.zkSize += k.zkSizeLocked(protocol.Topic(name))
+	}
+	for _, conf := range cfg.Topics {
+		if conf.Wildcard() { // they are registered too
+			k.zkSize += k.zkSizeLocked(protocol.Topic(conf.Name))
 		}
 	}
 	for _, t := range old {
@@ -227,6 +238,7 @@ func (k *catalog) create(name protocol.Topic, partition int32) (*topic, *store.Q
 	k.made++
 	if k.topics[string(name)] == nil {
 		k.topics[string(name)] = t
+		k.zkSize += k.zkSizeLocked(name)
 		k.tellChange()
 	}
 	key := birthKey(string(name), partition)
@@ -243,10 +255,24 @@ func (k *catalog) roomLocked(name protocol.Topic, partition int32, isNew bool) e
 	switch {
 	case isNew && len(k.topics) >= lim.MaxTopics:
 		return refusef(protocol.StatusError, "The server do not accept topic %s: it has as many topics as it may (maxTopics %d); put to one that is there, or have the limit raised", name, lim.MaxTopics)
+	case isNew && k.cfg.InCluster() && k.zkSize+k.zkSizeLocked(name) > zkcoord.MaxTopicBytes:
+		return refusef(protocol.StatusError, "The server do not accept topic %s: it has %d topics, and their names take as much of ZooKeeper as is safe for one broker (%d bytes); put to one that is there, or to another broker", name, len(k.topics), zkcoord.MaxTopicBytes)
 	case k.made >= lim.MaxPartitions:
 		return refusef(protocol.StatusError, "partition %d of %s is not made: the broker has as many partitions as it may (maxPartitions %d); put to one that is there, or have the limit raised", partition, name, lim.MaxPartitions)
 	}
 	return nil
+}
+
+// zkSizeLocked is what the name of a topic adds to zkSize.
+func (k *catalog) zkSizeLocked(name protocol.Topic) int {
+	if !k.cfg.InCluster() {
+		return 0
+	}
+	_, chroot, err := zkcoord.ParseConnect(k.cfg.ZooKeeper.Connect)
+	if err != nil {
+		return 0 // such a configuration does not start
+	}
+	return zkcoord.Layout(k.cfg.ZooKeeper.Root).TopicBytes(chroot, k.cfg.BrokerID, name)
 }
 
 // hasRoom says whether a partition may be made.

@@ -10,6 +10,7 @@ import (
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/server/config"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/zkcoord"
 )
 
 // bothWays runs a test over an event loop and over a plain connection.
@@ -389,4 +390,33 @@ func TestLimit_LoweredBelowWhatIsThere(t *testing.T) {
 		c.send(command)
 		c.want(protocol.StatusOK)
 	}
+}
+
+// TestLimit_TopicsOfAZooKeeperSession has a client make up topics in a cluster, where each takes a part of what the broker's session may have.
+func TestLimit_TopicsOfAZooKeeperSession(t *testing.T) {
+	cfg := testConfig(t, settings{"zk.zkConnect": "127.0.0.1:1/chroot"})
+	s := startWith(t, cfg, storeOptions(cfg, testLog(t)))
+	c := dial(t, s.Addr())
+	name := func(i int) string { return fmt.Sprintf("%s%04d", strings.Repeat("x", 251), i) }
+	each := zkcoord.DefaultRoot.TopicBytes("/chroot", 0, protocol.Topic(name(0)))
+	fit := zkcoord.MaxTopicBytes / each
+	go func() {
+		for i := range fit {
+			c.send(fmt.Sprintf("put %s 0 1 0 1\r\nx", name(i)))
+		}
+	}()
+	for range fit {
+		c.want(protocol.StatusOK)
+	}
+	c.send(fmt.Sprintf("put %s 0 1 0 1\r\nx", name(fit)))
+	if text := c.want(protocol.StatusError); !strings.Contains(text, "as much of ZooKeeper as is safe for one broker (1568768 bytes)") {
+		t.Errorf("the answer %q does not name the limit", text)
+	}
+	c.send(fmt.Sprintf("put %s 0 1 0 1\r\nx", name(0)))
+	c.want(protocol.StatusOK)
+	if _, err := s.Reload(func() (*config.Config, error) { return cfg, nil }); err != nil {
+		t.Fatal(err)
+	}
+	c.send(fmt.Sprintf("put %s 0 1 0 1\r\nx", name(fit)))
+	c.want(protocol.StatusError)
 }

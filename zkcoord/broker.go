@@ -44,6 +44,17 @@ type Broker struct {
 	off       sync.WaitGroup
 }
 
+// MaxTopicBytes bounds what the topics of a broker take of its session, see ErrSessionFull and TopicBytes. The rest is for the broker's other nodes.
+const MaxTopicBytes = maxEphemerals - 4<<10
+
+// TopicBytes is what a topic takes of the session of its broker. The chroot is that of ParseConnect.
+func (l Layout) TopicBytes(chroot string, broker int, t protocol.Topic) (n int) {
+	for _, use := range Uses {
+		n += ephemeralSize(chroot + l.TopicOf(use, t, Master(broker)))
+	}
+	return n
+}
+
 // Stages of what a broker registers.
 const (
 	stageMaster = iota // who has this node is the broker
