@@ -54,17 +54,28 @@ func (h *httpSide) stop(ctx context.Context) error {
 func (s *Server) httpHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	ours := http.NewServeMux()
+	ours.HandleFunc("GET /healthz", s.healthz)
+	ours.HandleFunc("GET /readyz", s.readyz)
+	s.handleMessages(ours)
+	ours.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	s.handleMessages(mux)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("/", s.inTime(ours))
 	mux.Handle("/debug/pprof/", local(http.HandlerFunc(pprof.Index)))
 	mux.Handle("/debug/pprof/cmdline", local(http.HandlerFunc(pprof.Cmdline)))
 	mux.Handle("/debug/pprof/profile", local(http.HandlerFunc(pprof.Profile)))
 	mux.Handle("/debug/pprof/symbol", local(http.HandlerFunc(pprof.Symbol)))
 	mux.Handle("/debug/pprof/trace", local(http.HandlerFunc(pprof.Trace)))
 	return mux
+}
+
+// inTime closes the connection of a peer that does not take its answer, as the text protocol does: there are few connections, and a health check needs one.
+// The server itself has no such bound, because profiles take their time.
+func (s *Server) inTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.Load().stall))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // local serves only programs on the broker's own machine: profiles tell about memory and cost time.
@@ -75,6 +86,7 @@ func local(next http.Handler) http.Handler {
 			http.Error(w, "only from the broker's own machine", http.StatusForbidden)
 			return
 		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
 		next.ServeHTTP(w, r)
 	})
 }

@@ -20,8 +20,6 @@ func (s *Server) handleMessages(mux *http.ServeMux) {
 		"POST /put/{broker}": s.httpPut, "GET /get/{broker}": s.httpGet, "GET /offset/{broker}": s.httpOffset,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			// The server itself has no such bound, because profiles take their time.
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stallTime))
 			if stuck := s.store.Busy(); stuck != nil && (r.Method == http.MethodPost || stuck.Blocks()) {
 				status, text := s.onWire(stuck)
 				answerHTTP(w, status, text)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -174,4 +175,33 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("/readyz while stopping: %d %s", code, body)
 	}
 	s.leaving.Store(false)
+}
+
+// TestHTTP_WhoReadsNothingKeepsNobodyOut takes all connections of the HTTP side with clients that ask for metrics and never read them.
+func TestHTTP_WhoReadsNothingKeepsNobodyOut(t *testing.T) {
+	s := startServer(t, nil)
+	s.setLimits(func(l *limits) { l.stall = 500 * time.Millisecond })
+	for range httpConns {
+		nc, err := net.Dial("tcp", s.HTTPAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // until it is closed
+			for {
+				if _, err := io.WriteString(nc, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: metaq\r\n\r\n", 100)); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	health := http.Client{Timeout: patience}
+	r, err := health.Get("http://" + s.HTTPAddr() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
 }
