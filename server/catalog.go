@@ -58,21 +58,24 @@ func (t *topic) draw(mayMake bool) (int32, bool) {
 	return 0, false
 }
 
+// birthWait are the gets that wait for one partition to be made.
+type birthWait map[*longPoll]struct{}
+
 // catalog knows the topics. Only topics that are configured by name or have a partition are kept, so that asking for names costs no memory.
 type catalog struct {
 	store   *store.Store
 	changed chan struct{} // has one element when topics have come, gone or changed since somebody took it
 
 	mu     sync.RWMutex
-	cfg    *config.Config         // guarded by mu
-	topics map[string]*topic      // guarded by mu
-	made   int                    // partitions that were written; guarded by mu
-	zkSize int                    // what the topics take of the broker's session with ZooKeeper, in bytes; 0 without one; guarded by mu
-	births map[string][]*longPoll // gets that wait for a partition to be made; guarded by mu
+	cfg    *config.Config       // guarded by mu
+	topics map[string]*topic    // guarded by mu
+	made   int                  // partitions that were written; guarded by mu
+	zkSize int                  // what the topics take of the broker's session with ZooKeeper, in bytes; 0 without one; guarded by mu
+	births map[string]birthWait // gets that wait for a partition to be made; guarded by mu
 }
 
 func newCatalog(st *store.Store, cfg *config.Config) *catalog {
-	k := &catalog{store: st, changed: make(chan struct{}, 1), births: map[string][]*longPoll{}}
+	k := &catalog{store: st, changed: make(chan struct{}, 1), births: map[string]birthWait{}}
 	k.load(cfg)
 	return k
 }
@@ -242,7 +245,7 @@ func (k *catalog) create(name protocol.Topic, partition int32) (*topic, *store.Q
 		k.tellChange()
 	}
 	key := birthKey(string(name), partition)
-	for _, p := range k.births[key] {
+	for p := range k.births[key] {
 		p.fire()
 	}
 	delete(k.births, key)
@@ -290,7 +293,10 @@ func (k *catalog) await(name []byte, partition int32, p *longPoll) bool {
 		return false
 	}
 	key := birthKey(string(name), partition)
-	k.births[key] = append(k.births[key], p)
+	if k.births[key] == nil {
+		k.births[key] = birthWait{}
+	}
+	k.births[key][p] = struct{}{}
 	p.cancel = func() { k.unawait(key, p) }
 	return true
 }
@@ -298,14 +304,9 @@ func (k *catalog) await(name []byte, partition int32, p *longPoll) bool {
 func (k *catalog) unawait(key string, p *longPoll) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	list := k.births[key]
-	if i := slices.Index(list, p); i >= 0 {
-		list = slices.Delete(list, i, i+1)
-	}
-	if len(list) == 0 {
+	delete(k.births[key], p)
+	if len(k.births[key]) == 0 {
 		delete(k.births, key)
-	} else {
-		k.births[key] = list
 	}
 }
 

@@ -194,27 +194,40 @@ func (q *Queue) trimLocked(offset int64) {
 type watcher struct {
 	offset int64
 	fn     func()
+	at     int // in Queue.watchers, -1 when it is not there any more; guarded by Store.mu
 }
 
 // Watch calls fn once, from a goroutine of the store or at once from this one, when the readable end is beyond offset. fn must not
 // block and must not call the store. cancel forgets it; fn may be running then.
 func (q *Queue) Watch(offset int64, fn func()) (cancel func()) {
-	w := &watcher{offset: offset, fn: fn}
+	w := &watcher{offset: offset, fn: fn, at: -1}
 	q.store.mu.Lock()
 	if q.readable > offset {
 		q.store.mu.Unlock()
 		fn()
 		return func() {}
 	}
+	w.at = len(q.watchers)
 	q.watchers = append(q.watchers, w)
 	q.store.mu.Unlock()
 	return func() {
 		q.store.mu.Lock()
 		defer q.store.mu.Unlock()
-		if i := slices.Index(q.watchers, w); i >= 0 {
-			q.watchers = slices.Delete(q.watchers, i, i+1)
-		}
+		q.unwatchLocked(w)
 	}
+}
+
+// unwatchLocked forgets a watcher. Many thousands may end at the same time, so none may cost more for the others.
+func (q *Queue) unwatchLocked(w *watcher) {
+	if w.at < 0 {
+		return
+	}
+	last := len(q.watchers) - 1
+	q.watchers[w.at] = q.watchers[last]
+	q.watchers[w.at].at = w.at
+	q.watchers[last] = nil
+	q.watchers = q.watchers[:last]
+	w.at = -1
 }
 
 // publishLocked moves the readable end and adds the watchers that are due to fire.
@@ -229,8 +242,10 @@ func (q *Queue) publishLocked(end int64, fire []*watcher) []*watcher {
 	kept := q.watchers[:0]
 	for _, w := range q.watchers {
 		if end > w.offset {
+			w.at = -1
 			fire = append(fire, w)
 		} else {
+			w.at = len(kept)
 			kept = append(kept, w)
 		}
 	}
