@@ -58,7 +58,7 @@ func (s *Server) httpHandler() http.Handler {
 	ours.HandleFunc("GET /healthz", s.healthz)
 	ours.HandleFunc("GET /readyz", s.readyz)
 	s.handleMessages(ours)
-	ours.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	ours.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes}))
 	mux := http.NewServeMux()
 	mux.Handle("/", s.inTime(ours))
 	mux.Handle("/debug/pprof/", local(http.HandlerFunc(pprof.Index)))

@@ -31,6 +31,7 @@ const (
 	reserveFDs    = 64               // descriptors that connections leave to the store, the HTTP side and the runtime
 	httpConns     = 32               // connections of the HTTP side
 	httpIdle      = 10 * time.Second // how long one of them may be silent: those of clients must not keep a health check out
+	scrapes       = 4                // that are answered at the same time: each is made in memory
 	metricTopics  = 1000             // topics with metrics of their own
 	metricQueues  = 10000            // partitions with metrics of their own
 )
@@ -43,6 +44,7 @@ type limits struct {
 	inFlight    int   // commands of a connection that are not answered yet
 	highWater   int   // bytes queued towards a connection at which its commands are no longer read
 	outbound    int   // bytes queued towards a connection at which it is closed
+	list        int   // bytes of an answer that lists what there is
 	input       int   // bytes of commands that a connection may send while they are not read
 	buffered    int64 // bytes held for all connections together
 	connections int
@@ -76,6 +78,7 @@ func newLimits(cfg *config.Config) *limits {
 	}
 	// One answer may begin just below the high water mark, and one more may have been under way then.
 	lim.outbound = lim.highWater + 2*max(lim.transfer, lim.parse.Body+protocol.RecordHeader) + flushSize + maxScratch
+	lim.list = lim.outbound - lim.highWater // whatever else waits
 	lim.input = max(lim.highWater, lim.parse.Body+lim.parse.Line)
 	return lim
 }

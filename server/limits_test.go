@@ -420,3 +420,56 @@ func TestLimit_TopicsOfAZooKeeperSession(t *testing.T) {
 	c.send(fmt.Sprintf("put %s 0 1 0 1\r\nx", name(fit)))
 	c.want(protocol.StatusError)
 }
+
+// TestLimit_Lists has lists that are longer than an answer may be, and long ones while nothing is left of what the broker may hold for its clients.
+func TestLimit_Lists(t *testing.T) {
+	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
+		c := dial(t, addr)
+		const topics = 2000
+		go func() {
+			for i := range topics {
+				c.send(fmt.Sprintf("put topic-with-a-longer-name-%04d 0 1 0 1\r\nx", i))
+			}
+		}()
+		for range topics {
+			c.want(protocol.StatusOK)
+		}
+		for i := range topics {
+			c.send(fmt.Sprintf("commit topic-with-a-longer-name-%04d g 0 21 1\r\n", i))
+		}
+		for range topics {
+			c.want(protocol.StatusOK)
+		}
+		lists := []string{"topics", "stats topics", "stats offsets", "stats groups"}
+		before := *s.limits.Load()
+		s.setLimits(func(l *limits) { l.list = 65_000 })
+		for _, list := range lists {
+			c.send(list + " 1\r\n")
+			if text := c.want(protocol.StatusError); !strings.Contains(text, "65000 bytes") || !strings.Contains(text, "maxTransferSize") {
+				t.Errorf("%s: the answer %q does not name the limit", list, text)
+			}
+		}
+		c.send("stats topic-with-a-longer-name-0000 1\r\n")
+		c.want(protocol.StatusOK)
+
+		waiting := dial(t, addr)
+		waiting.send("get topic-with-a-longer-name-0000 g 0 21 100 60000 1\r\n")
+		waitFor(t, "the get is held", func() bool { return s.budget.held.Load() > 0 })
+		s.setLimits(func(l *limits) { *l = before; l.buffered = 1 })
+		for _, list := range lists {
+			c.send(list + " 1\r\n")
+			if text := c.want(protocol.StatusUnavailable); !strings.Contains(text, "maxBufferedBytes") {
+				t.Errorf("%s: the answer %q does not name the limit", list, text)
+			}
+		}
+		c.send("stats connections 1\r\n") // it tells what is wrong
+		c.want(protocol.StatusOK)
+		s.setLimits(func(l *limits) { *l = before })
+		for _, list := range lists {
+			c.send(list + " 1\r\n")
+			if text := c.want(protocol.StatusOK); strings.Count(text, "topic-with-a-longer-name-") != topics {
+				t.Errorf("%s has %d topics", list, strings.Count(text, "topic-with-a-longer-name-"))
+			}
+		}
+	})
+}

@@ -247,8 +247,9 @@ func (k collector) collectTopics(out chan<- prometheus.Metric) {
 	if others > 0 {
 		out <- counter(descPutMessages, others, otherTopics)
 	}
-	for i, g := range s.store.GroupOffsets() {
-		if i >= metricQueues {
+	groups := 0
+	for g := range s.store.GroupOffsets() {
+		if groups++; groups > metricQueues {
 			break
 		}
 		if q := s.store.Queue([]byte(g.Topic), g.Partition); q != nil {

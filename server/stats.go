@@ -31,21 +31,42 @@ Example, to paste:
   stats realtime`}
 
 // statsText makes the lines of an item.
-type statsText struct{ b []byte }
-
-func (t *statsText) line(name string, value any) {
-	t.b = append(t.b, name...)
-	t.b = append(t.b, ' ')
-	t.b = fmt.Append(t.b, value)
-	t.b = append(t.b, protocol.CRLF...)
+type statsText struct {
+	b    []byte
+	most int  // bytes; 0: no bound, for an item that does not grow
+	over bool // there would be more, so it is of no use
 }
+
+func (t *statsText) line(name string, value any) { t.text(name + " " + fmt.Sprint(value)) }
 
 func (t *statsText) int(name string, value int64) {
-	t.b = append(append(t.b, name...), ' ')
-	t.b = append(strconv.AppendInt(t.b, value, 10), protocol.CRLF...)
+	t.text(name + " " + strconv.FormatInt(value, 10))
 }
 
-func (t *statsText) text(line string) { t.b = append(append(t.b, line...), protocol.CRLF...) }
+func (t *statsText) text(line string) {
+	if t.most > 0 && len(t.b)+len(line) > t.most {
+		t.over = true
+		return
+	}
+	t.b = append(append(t.b, line...), protocol.CRLF...)
+}
+
+// list has a worker answer with lines that grow with what the broker has.
+func (c *conn) list(l *loop, opaque int32, fill func(*statsText)) {
+	s := c.server
+	c.enqueue(l, opaque, func(buf []byte) []byte {
+		lim := s.limits.Load()
+		t := statsText{most: lim.list}
+		fill(&t)
+		switch {
+		case t.over:
+			return protocol.AppendResult(buf, protocol.StatusError, opaque, fmt.Sprintf("the list is longer than an answer may be (%d bytes); ask for one topic, or have maxTransferSize raised", lim.list))
+		case len(t.b) > smallPiece && s.budget.spent(lim):
+			return protocol.AppendResult(buf, protocol.StatusUnavailable, opaque, s.budget.refusal(lim))
+		}
+		return protocol.AppendResultBytes(buf, protocol.StatusOK, opaque, t.b)
+	})
+}
 
 // stats answers an item. Those that grow with the number of topics or ask the file system are made on a worker.
 func (c *conn) stats(l *loop, r *protocol.Request) {
@@ -70,12 +91,12 @@ func (c *conn) stats(l *loop, r *protocol.Request) {
 		if fill = s.slowItem(item); fill == nil {
 			fill = func(t *statsText) { s.statsTopic(t, item) }
 		}
-		c.enqueue(l, opaque, func(buf []byte) []byte {
-			return protocol.AppendResultBytes(buf, protocol.StatusOK, opaque, between(fill))
-		})
+		c.list(l, opaque, between(fill))
 		return
 	}
-	l.out = protocol.AppendResultBytes(l.out, protocol.StatusOK, opaque, between(fill))
+	var t statsText
+	between(fill)(&t)
+	l.out = protocol.AppendResultBytes(l.out, protocol.StatusOK, opaque, t.b)
 }
 
 // slowItem finds the items that are made on a worker; nil if the item is a topic.
@@ -102,12 +123,12 @@ func (s *Server) slowItem(item string) func(*statsText) {
 }
 
 // between puts an item between its first and last line.
-func between(fill func(*statsText)) []byte {
-	var t statsText
-	t.text("STATS")
-	fill(&t)
-	t.text("END")
-	return t.b
+func between(fill func(*statsText)) func(*statsText) {
+	return func(t *statsText) {
+		t.text("STATS")
+		fill(t)
+		t.text("END")
+	}
 }
 
 // statsItems is `stats help`, as the original has it: clients compare it. Our own items are in `help stats`.

@@ -80,14 +80,17 @@ func (s *Server) statsTopic(t *statsText, name string) {
 
 // statsGroups lists what the consumer groups have committed.
 func (s *Server) statsGroups(t *statsText) {
-	list := s.store.GroupOffsets()
-	text := make([]string, 0, len(list))
-	for _, g := range list {
+	var text []string
+	size := 0
+	for g := range s.store.GroupOffsets() {
 		line := fmt.Sprintf("%s group %s part %d offset %d", g.Topic, g.Group, g.Partition, g.Offset)
 		if q := s.store.Queue([]byte(g.Topic), g.Partition); q != nil {
 			line += fmt.Sprintf(" lag_bytes %d", max(q.Stat().End-g.Offset, 0))
 		}
 		text = append(text, line)
+		if size += len(line); t.most > 0 && size > t.most {
+			break // it is too much already
+		}
 	}
 	slices.Sort(text)
 	for _, line := range text {

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"strconv"
+	"fmt"
 
 	"github.com/metaq/metaq/protocol"
 )
@@ -9,21 +9,12 @@ import (
 var topicsHelp = help{"topics [OPAQUE]", `lists the topics, a line each: name, partitions that take puts, messages, bytes.`}
 
 func (c *conn) topics(l *loop, r *protocol.Request) {
-	s, opaque := c.server, r.Opaque
-	c.enqueue(l, opaque, func(buf []byte) []byte {
-		var text []byte
-		for _, t := range s.catalog.all() {
-			messages, bytes := s.volume(t)
-			text = append(text, t.name...)
-			text = append(text, ' ')
-			text = strconv.AppendInt(text, max(int64(t.accepts), int64(len(t.parts))), 10)
-			text = append(text, ' ')
-			text = strconv.AppendInt(text, messages, 10)
-			text = append(text, ' ')
-			text = strconv.AppendInt(text, bytes, 10)
-			text = append(text, protocol.CRLF...)
+	s := c.server
+	c.list(l, r.Opaque, func(t *statsText) {
+		for _, topic := range s.catalog.all() {
+			messages, bytes := s.volume(topic)
+			t.text(fmt.Sprintf("%s %d %d %d", topic.name, max(int(topic.accepts), len(topic.parts)), messages, bytes))
 		}
-		return protocol.AppendResultBytes(buf, protocol.StatusOK, opaque, text)
 	})
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"iter"
 
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store/fault"
@@ -136,21 +137,23 @@ type GroupOffset struct {
 	Offset    int64
 }
 
-// GroupOffsets lists all committed offsets, in no order.
-func (s *Store) GroupOffsets() []GroupOffset {
-	var list []GroupOffset
-	var step [walkStep]commit
-	for from := 0; ; from += walkStep {
-		s.mu.Lock()
-		n := copy(step[:], s.offsets.list[min(from, len(s.offsets.list)):])
-		s.mu.Unlock()
-		for _, c := range step[:n] {
-			if topic, group, partition, ok := parseOffsetKey(c.key); ok {
-				list = append(list, GroupOffset{protocol.Topic(topic), protocol.Group(group), partition, c.offset})
+// GroupOffsets goes over all committed offsets, in no order, some at a time, so that puts do not wait for it.
+func (s *Store) GroupOffsets() iter.Seq[GroupOffset] {
+	return func(yield func(GroupOffset) bool) {
+		var step [walkStep]commit
+		for from := 0; ; from += walkStep {
+			s.mu.Lock()
+			n := copy(step[:], s.offsets.list[min(from, len(s.offsets.list)):])
+			s.mu.Unlock()
+			for _, c := range step[:n] {
+				topic, group, partition, ok := parseOffsetKey(c.key)
+				if ok && !yield(GroupOffset{protocol.Topic(topic), protocol.Group(group), partition, c.offset}) {
+					return
+				}
 			}
-		}
-		if n < walkStep {
-			return list
+			if n < walkStep {
+				return
+			}
 		}
 	}
 }
