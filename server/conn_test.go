@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/store"
 )
@@ -57,11 +59,7 @@ func TestConn_ByteByByte(t *testing.T) {
 // TestConn_PanicCostsOneConnection asks for a partition that panics when it is read.
 func TestConn_PanicCostsOneConnection(t *testing.T) {
 	bothWays(t, nil, func(t *testing.T, s *Server, addr string) {
-		broken := &topic{name: "broken", accepts: 1, parts: make([]atomic.Pointer[store.Queue], 1), counts: newTopicCounts(time.Now())}
-		broken.parts[0].Store(&store.Queue{})
-		s.catalog.mu.Lock()
-		s.catalog.topics["broken"] = broken
-		s.catalog.mu.Unlock()
+		repair := breakTopic(s)
 		bystander := dial(t, addr)
 		bystander.send("version 1\r\n")
 		bystander.want(protocol.StatusOK)
@@ -81,10 +79,58 @@ func TestConn_PanicCostsOneConnection(t *testing.T) {
 		}
 		bystander.send("put t 0 1 0 5\r\nx")
 		bystander.want(protocol.StatusOK)
-		s.catalog.mu.Lock()
-		delete(s.catalog.topics, "broken")
-		s.catalog.mu.Unlock()
+		repair()
 	})
+}
+
+// breakTopic makes a topic whose partition panics when it is read.
+func breakTopic(s *Server) (repair func()) {
+	broken := &topic{name: "broken", accepts: 1, parts: make([]atomic.Pointer[store.Queue], 1), counts: newTopicCounts(time.Now())}
+	broken.parts[0].Store(&store.Queue{})
+	s.catalog.mu.Lock()
+	defer s.catalog.mu.Unlock()
+	s.catalog.topics["broken"] = broken
+	return func() {
+		s.catalog.mu.Lock()
+		defer s.catalog.mu.Unlock()
+		delete(s.catalog.topics, "broken")
+	}
+}
+
+// lineCounter counts the lines of a log.
+type lineCounter struct{ lines atomic.Int64 }
+
+func (n *lineCounter) Write(line []byte) (int, error) {
+	n.lines.Add(1)
+	return len(line), nil
+}
+
+// TestConn_PanicsDoNotFillTheLog has a client that has found out how to make the broker panic.
+func TestConn_PanicsDoNotFillTheLog(t *testing.T) {
+	cfg := testConfig(t, nil)
+	var log lineCounter
+	s, err := New(cfg, zerolog.New(&log).Level(zerolog.ErrorLevel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	repair := breakTopic(s)
+	began := time.Now()
+	c := dial(t, s.Addr())
+	const panics = 1000
+	c.send(strings.Repeat("seek broken 0 0 1\r\n", panics))
+	for range panics {
+		c.want(protocol.StatusError)
+	}
+	repair()
+	if most := 5 * (int64(time.Since(began)/time.Second) + 2); log.lines.Load() > most || log.lines.Load() == 0 {
+		t.Errorf("%d lines in the log for %d panics within %s, want some, and at most %d", log.lines.Load(), panics, time.Since(began), most)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestConn_ColdReads reads a log of which nothing counts as being in memory, by several connections at once.

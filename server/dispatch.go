@@ -66,7 +66,7 @@ func (c *conn) dispatch(l *loop, r *protocol.Request) {
 func (c *conn) panicked(verb protocol.Verb, opaque int32, cause any) {
 	l := c.loop.Load()
 	l.counts.panics.Add(1)
-	c.server.log.Error().Str("panic", fmt.Sprint(cause)).Stringer("command", verb).Stringer("peer", c.remote).
+	c.server.errorLog.Error().Str("panic", fmt.Sprint(cause)).Stringer("command", verb).Stringer("peer", c.remote).
 		Bytes("stack", debug.Stack()).Msg("a command panicked, its connection is closed")
 	answered := verb == protocol.VerbPut && slices.ContainsFunc(l.puts, func(p pendingPut) bool { return p.conn == c && p.opaque == opaque })
 	l.dropPuts(protocol.StatusError, internalError)

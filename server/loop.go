@@ -105,7 +105,7 @@ func (l *loop) commitCollected() {
 	defer func() {
 		if r := recover(); r != nil {
 			l.counts.panics.Add(1)
-			l.server.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("appending puts panicked")
+			l.server.errorLog.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("appending puts panicked")
 			l.dropPuts(protocol.StatusError, internalError)
 		}
 	}()

@@ -137,7 +137,7 @@ func (w *workerPool) run(j job, buf []byte) (out []byte, held *store.Held) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.server.counts[0].panics.Add(1)
-			w.server.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("a command panicked on a worker")
+			w.server.errorLog.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("a command panicked on a worker")
 			out, held = protocol.AppendResult(buf[:0], protocol.StatusError, j.opaque, internalError), nil
 		}
 	}()
