@@ -29,13 +29,14 @@ func newHTTPSide(s *Server, addr string) (*httpSide, error) {
 	if err != nil {
 		return nil, err
 	}
+	slots := make(chan struct{}, httpConns)
 	h := &httpSide{listener: listener, ended: make(chan struct{}), server: &http.Server{
-		Handler: s.httpHandler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: httpIdle,
+		Handler: takingTurns(slots, s.httpHandler()), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: httpIdle,
 		MaxHeaderBytes: 64 << 10,
 	}}
 	go func() {
 		defer close(h.ended)
-		if err := h.server.Serve(&limitedListener{Listener: listener, slots: make(chan struct{}, httpConns)}); !errors.Is(err, http.ErrServerClosed) {
+		if err := h.server.Serve(&limitedListener{Listener: listener, slots: slots}); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error().Err(err).Msg("the HTTP side has ended, the broker goes on")
 		}
 	}()
@@ -67,6 +68,16 @@ func (s *Server) httpHandler() http.Handler {
 	mux.Handle("/debug/pprof/symbol", local(http.HandlerFunc(pprof.Symbol)))
 	mux.Handle("/debug/pprof/trace", local(http.HandlerFunc(pprof.Trace)))
 	return mux
+}
+
+// takingTurns has connections end with their answer while nearly all are taken: clients that keep theirs and go on asking would keep a health check out for ever.
+func takingTurns(slots chan struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(slots) > cap(slots)*3/4 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // inTime closes the connection of a peer that does not take its answer, as the text protocol does: there are few connections, and a health check needs one.

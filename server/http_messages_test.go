@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/metaq/metaq/protocol"
@@ -146,4 +147,52 @@ func TestHTTPMessages_SurviveARestart(t *testing.T) {
 	if code, _, messages := exchange(t, again, "GET", getURL("t", 0, 0, 100), ""); code != 200 || len(payloads(t, messages)) != 1 {
 		t.Errorf("get after a restart: %d %q", code, messages)
 	}
+}
+
+// TestHTTPMessages_ClientsKeepNobodyOut has as many busy clients as the HTTP side has connections, each on one that it keeps, as HTTP clients do.
+func TestHTTPMessages_ClientsKeepNobodyOut(t *testing.T) {
+	s := startServer(t, nil)
+	if code, _, answer := exchange(t, s, "POST", putURL("t", 0, 0, 1), "x"); code != 200 {
+		t.Fatalf("put: %d %s", code, answer)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	over, served := make(chan struct{}), make(chan struct{}, httpConns)
+	var clients sync.WaitGroup
+	for range httpConns {
+		client := http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: patience}
+		clients.Go(func() {
+			defer client.CloseIdleConnections()
+			for n := 0; ; n++ {
+				r, err := client.Get("http://" + s.HTTPAddr() + getURL("t", 0, 0, 100))
+				if n == 0 {
+					served <- struct{}{}
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range httpConns {
+		<-served
+	}
+	health := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience / 2}
+	for range 3 {
+		r, err := health.Get("http://" + s.HTTPAddr() + "/healthz")
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		r.Body.Close()
+	}
+	close(over)
+	clients.Wait()
 }
