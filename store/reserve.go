@@ -107,7 +107,9 @@ func (s *Store) takeReserveLocked(size int64, why error) (*prepared, error) {
 	if !errors.Is(why, ErrFull) {
 		return nil, why
 	}
+	s.disk.write.begin()
 	p, err := openReserve(s.fs, s.reserveName(0))
+	s.disk.write.end()
 	switch {
 	case isNotExist(err):
 		return nil, why

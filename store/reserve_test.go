@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +74,35 @@ func awaitReserve(t *testing.T, s *Store) {
 		defer s.mu.Unlock()
 		return s.reserve.whole
 	})
+}
+
+// A disk that is full and does not answer either is noticed also where only the reserve is left.
+func TestReserve_StuckDisk(t *testing.T) {
+	s, fsys, _, _ := noRoom(t, groupCommit)
+	s.SetDiskTimeout(testTimeout)
+	gate := make(chan struct{})
+	release := sync.OnceFunc(func() { close(gate) })
+	defer release()
+	fsys.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpOpen {
+			<-gate
+		}
+		return nil
+	})
+	committed := make(chan error, 1)
+	go func() {
+		_, err := s.CommitOffset("t", "g", 0, 1)
+		committed <- err
+	}()
+	eventually(t, "busy", func() bool { return s.Busy() != nil && s.Busy().Blocks() })
+	var busy *BusyError
+	if _, err := s.CommitOffset("t", "h", 0, 1); !errors.As(err, &busy) {
+		t.Errorf("another commit: %v", err)
+	}
+	release()
+	if err := <-committed; err != nil {
+		t.Errorf("the commit that hung: %v", err)
+	}
 }
 
 // Consumers go on committing with no room at all, and leave half of the reserve to what makes room. Puts are refused meanwhile, and so are new
