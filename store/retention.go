@@ -71,8 +71,8 @@ func (s *Store) expire(now time.Time, due func(Rules) bool) error {
 	return errors.Join(errs...)
 }
 
-// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, and then again after each checkpoint until
-// all that was written before the move may go, because nothing behind the checkpoint before the last one may.
+// mayRemove says whether there may be segments that nobody needs: when a minimum has moved, or a segment without any message was sealed, and then again
+// after each checkpoint until all that was written before that may go, because nothing behind the checkpoint before the last one may.
 func (s *Store) mayRemove(moved bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -196,3 +196,34 @@ func TestExpire_ArchivesBeforeItDeletes(t *testing.T) {
 		}
 	}
 }
+
+// Consumers that go on committing while no message becomes too old do not let the log grow.
+func TestRetention_CommitsDoNotFillTheLog(t *testing.T) {
+	s := mustOpen(t, testOptions(vfs.NewMem(), groupCommit))
+	q := mustQueue(t, s, "t", 0)
+	put(t, s, q, "first")
+	const commits = 20_000 // more than a MiB, in segments of 64 KiB
+	for i := range commits {
+		pos, err := s.CommitOffset("t", "g", 0, int64(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%100 == 0 {
+			if err := s.wait(pos); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "what nobody needs is removed", func() bool {
+		if err := s.Expire(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return s.Stats().Segments <= 5
+	})
+	if offset, _, ok := s.CommittedOffset([]byte("t"), []byte("g"), 0); !ok || offset != commits-1 {
+		t.Errorf("the group is at %d, %v", offset, ok)
+	}
+	if got := bodies(t, q, 0); len(got) != 1 {
+		t.Errorf("%d messages are left, want the one that there was", len(got))
+	}
+}

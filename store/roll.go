@@ -203,6 +203,9 @@ func (s *Store) writeIndex(seg *segment) error {
 	}
 	s.mu.Lock()
 	seg.index, seg.runs, seg.sealed = index, nil, true
+	if runs.runs == 0 {
+		s.movedAt = max(s.movedAt, seg.end) // nobody needs what it holds, committed offsets mostly, once a checkpoint has that
+	}
 	read := runs.pins.Load() > 0 // nobody new can
 	s.mu.Unlock()
 	if !read {

@@ -82,7 +82,7 @@ type Store struct {
 	// positions of the checkpoint before the last one, and of the last one
 	checkpointed, checkpointedNext int64
 	looked                         int64     // what checkpointed was when segments were last looked for that can go
-	movedAt                        int64     // end of the log when a minimum last moved
+	movedAt                        int64     // end of the log when a minimum last moved, or of the last sealed segment without a message
 	walking                        *snapshot // that is being taken
 	round                          uint32    // number of the last snapshot
 	failed                         error     // why the log takes no more writes
