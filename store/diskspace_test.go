@@ -1,11 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/metaq/metaq/store/vfs"
 )
@@ -213,3 +218,44 @@ func TestAppend_ATooLargeBatchLeavesNoHole(t *testing.T) {
 		}
 	}
 }
+
+// TestFullDisk_IsToldOnce looks at the log while the next segment is tried again and again.
+func TestFullDisk_IsToldOnce(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	var lines, tries atomic.Int64
+	var full atomic.Bool
+	o.Log = zerolog.New(writerFunc(func(line []byte) (int, error) {
+		if bytes.Contains(line, []byte("no room for the next segment")) {
+			lines.Add(1)
+		}
+		return len(line), nil
+	}))
+	fsys.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpAllocate && strings.Contains(op.Name, "next-") && full.Load() {
+			tries.Add(1)
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	s := mustOpen(t, o)
+	q := mustQueue(t, s, "t", 0)
+	eventually(t, "a segment is made ahead", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.next != nil
+	})
+	full.Store(true)
+	for s.Stats().Segments < 2 {
+		put(t, s, q, "what uses up the segment that is made ahead, so that the next one is")
+	}
+	eventually(t, "more tries", func() bool { return tries.Load() > 2 })
+	if n := lines.Load(); n != 1 {
+		t.Errorf("told %d times, want once", n)
+	}
+}
+
+// writerFunc is a function as a writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

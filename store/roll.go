@@ -89,6 +89,7 @@ func (s *Store) preparer() {
 	defer s.workersOff.Done()
 	retry := time.NewTimer(time.Hour)
 	retry.Stop()
+	told := false // a disk may be full for days
 	for {
 		select {
 		case <-s.prepareC:
@@ -110,11 +111,15 @@ func (s *Store) preparer() {
 			s.returnPreparedLocked(p)
 		}
 		s.mu.Unlock()
-		if err != nil {
-			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
-			retry.Reset(time.Second)
+		if err == nil {
+			told = false
 			continue
 		}
+		if !told {
+			told = true
+			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
+		}
+		retry.Reset(time.Second)
 	}
 }
 
