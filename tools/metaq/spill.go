@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/client"
@@ -171,7 +172,7 @@ func (a *app) sendSpill(ctx context.Context, name string, skip int, skipDamaged 
 	case err != nil && stored > 0:
 		return fmt.Errorf("%w; %d are stored: go on with --skip %d", err, stored, skip+stored)
 	case err == nil:
-		a.say("%d messages stored", stored)
+		a.say("%d %s stored", stored, english.PluralWord(stored, "message", ""))
 	}
 	return err
 }

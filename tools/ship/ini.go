@@ -35,7 +35,10 @@ func Load(path string, log *slog.Logger) (Config, error) {
 	c := Default()
 	file, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, SkipUnrecognizableLines: false}, path)
 	if err != nil {
-		return c, fmt.Errorf("ship: the configuration: %w", err)
+		if line, ok := err.(ini.ErrDelimiterNotFound); ok {
+			err = fmt.Errorf("neither a section nor KEY=VALUE: %.40q", strings.TrimSpace(line.Line))
+		}
+		return c, fmt.Errorf("ship: the configuration %s: %w", path, err)
 	}
 	maxLine := DefaultMaxLine
 	for _, section := range file.Sections() {
