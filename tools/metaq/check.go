@@ -48,7 +48,7 @@ func newCheckCommand(a *app) *cobra.Command {
   metaq check /var/lib/metaq --repair --dry-run     # what would be done, and what is lost
   metaq check /var/lib/metaq --repair
   metaq check data -o json | jq '.findings[] | select(.severity == "damage")'`,
-		Args: cobra.ExactArgs(1),
+		Args: wantArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "text", "json"); err != nil {
 				return err

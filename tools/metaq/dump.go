@@ -43,7 +43,7 @@ func newDumpCommand(a *app) *cobra.Command {
   metaq dump /var/lib/metaq --topic greetings --partition 0,1 --messages
   metaq dump data --from 4096 --to 8192
   metaq dump data --messages -o json | jq -c 'select(.kind == "message") | .messages[].id'`,
-		Args: cobra.ExactArgs(1),
+		Args: wantArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return err

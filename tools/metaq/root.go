@@ -110,6 +110,12 @@ func newRoot(a *app) *cobra.Command {
 		newVersionCommand(a),
 	)
 	root.AddCommand(platformCommands(a)...)
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = wantHelpTopic
+		}
+	}
 	a.watchStart(root)
 	return root
 }
@@ -212,6 +218,18 @@ func needSubcommand(cmd *cobra.Command, args []string) error {
 		return usagef("unknown command %q for %q; there are:%s", args[0], cmd.CommandPath(), names)
 	}
 	return usagef("%s wants one of:%s", cmd.CommandPath(), names)
+}
+
+// wantHelpTopic refuses help for what is no command. Left alone, cobra tells it on standard output, and that nothing is wrong.
+func wantHelpTopic(cmd *cobra.Command, args []string) error {
+	topic, rest, err := cmd.Root().Find(args)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(rest) > 0 && topic.HasSubCommands() {
+		return needSubcommand(topic, rest)
+	}
+	return nil
 }
 
 // wantArgs checks the number of arguments; most < 0 means any number from least on.
