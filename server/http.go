@@ -55,6 +55,7 @@ func (s *Server) httpHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.index)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	s.handleMessages(mux)
@@ -77,6 +78,12 @@ func local(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// index tells who comes with a browser what there is, and where the broker itself is.
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintf(w, "The HTTP side of a MetaQ broker: /healthz, /readyz, /metrics, and /put, /get and /offset for HTTP clients of Metamorphosis.\n"+
+		"The broker itself is at %s: type help there, with nc or telnet.\n", s.Addr())
 }
 
 // healthz says that the process is alive and its loops turn.

@@ -345,6 +345,8 @@ func TestLoad_Mistakes(t *testing.T) {
 		"[topic_1]\ntimeout=soon\n":             `milliseconds`,
 		"[topic_1]\nlog_name_regx=[\n":          `a regular expression`,
 		"[topic_1]\ngzip=perhaps\n":             `true or false`,
+		"topic=t\n[topic_1]\npath=/a\n":         `topic stands before any section`,
+		"[topic_1]\ntopic\n":                    `neither a section nor KEY=VALUE: "topic"`,
 		"[topic_1]\ntopic=t\npath=/a\n[meta]\n": "",
 	} {
 		path := filepath.Join(t.TempDir(), "ship.ini")
