@@ -301,7 +301,7 @@ func (r *receipts) finish(ctx context.Context, a *app, err error, took time.Dura
 		err = r.first
 	}
 	seconds := max(took.Seconds(), 1e-6)
-	a.say("%d %s, %d bytes stored in %s: %.0f msgs/s, %.2f MB/s", r.stored, english.PluralWord(int(r.stored), "message", ""), r.bytes,
+	a.say("%d %s, %d %s stored in %s: %.0f msgs/s, %.2f MB/s", r.stored, english.PluralWord(int(r.stored), "message", ""), r.bytes, english.PluralWord(int(r.bytes), "byte", ""),
 		took.Round(time.Millisecond), float64(r.stored)/seconds, float64(r.bytes)/seconds/1e6)
 	if err != nil && r.sent > r.stored {
 		return fmt.Errorf("%d of %d messages not acknowledged: %w", r.sent-r.stored, r.sent, err)

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/metaq/metaq/zkcoord"
@@ -116,6 +119,7 @@ func newRoot(a *app) *cobra.Command {
 			c.Args = wantHelpTopic
 		}
 	}
+	root.SetFlagErrorFunc(flagError)
 	a.watchStart(root)
 	return root
 }
@@ -218,6 +222,30 @@ func needSubcommand(cmd *cobra.Command, args []string) error {
 		return usagef("unknown command %q for %q; there are:%s", args[0], cmd.CommandPath(), names)
 	}
 	return usagef("%s wants one of:%s", cmd.CommandPath(), names)
+}
+
+// flagError says what a flag takes when its value is none of that; the parsers of numbers and durations say how they failed.
+func flagError(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag, want := invalid.GetFlag(), ""
+	switch kind := flag.Value.Type(); {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("--%s %s is out of range", flag.Name, invalid.GetValue())
+	case kind == "duration":
+		want = "a duration, such as 200ms, 10s or 5m"
+	case kind == "int32Slice":
+		want = "a list of whole numbers, such as 0,1"
+	case strings.HasPrefix(kind, "int"):
+		want = "a whole number"
+	case strings.HasPrefix(kind, "float"):
+		want = "a number"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s %q is not %s", flag.Name, invalid.GetValue(), want)
 }
 
 // wantHelpTopic refuses help for what is no command. Left alone, cobra tells it on standard output, and that nothing is wrong.
