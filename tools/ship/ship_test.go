@@ -360,6 +360,37 @@ func TestLoad_Mistakes(t *testing.T) {
 	}
 }
 
+// The examples of a configuration are right, what is commented out in them included.
+func TestConfig_Examples(t *testing.T) {
+	shipped, err := os.ReadFile("../../conf/ship.ini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/shipping.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```ini\n")
+	block, _, _ = strings.Cut(block, "```")
+	for name, text := range map[string]string{
+		"conf/ship.ini":                      string(shipped),
+		"conf/ship.ini without its comments": regexp.MustCompile(`(?m)^# (\w+=)`).ReplaceAllString(string(shipped), "$1"),
+		"docs/shipping.md":                   block,
+	} {
+		path := filepath.Join(t.TempDir(), "ship.ini")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(path, slog.New(slog.DiscardHandler))
+		if err == nil {
+			err = c.Check()
+		}
+		if err != nil || len(c.Inputs) == 0 || c.Broker == "" || c.Dir == "" {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}
+
 func TestConfig_Mistakes(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"nothing to ship":             func(c *Config) { c.Inputs = nil },
