@@ -13,11 +13,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commandTree is the command with all that hangs below it, ready to be asked and not to be run.
+// commandTree is the command with all that hangs below it, to be asked and not to be run.
 func commandTree() *cobra.Command {
-	root := newRoot(&app{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
-	root.InitDefaultCompletionCmd()
-	return root
+	return newRoot(&app{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
 }
 
 // eachCommand goes over the commands that a user can see.

@@ -113,10 +113,15 @@ func newRoot(a *app) *cobra.Command {
 		newVersionCommand(a),
 	)
 	root.AddCommand(platformCommands(a)...)
+	// What cobra adds by itself says of no mistake that it is one.
 	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "help" {
+		switch c.Name() {
+		case "help":
 			c.Args = wantHelpTopic
+		case "completion":
+			c.Args, c.RunE = cobra.ArbitraryArgs, needSubcommand
 		}
 	}
 	root.SetFlagErrorFunc(flagError)
@@ -248,7 +253,7 @@ func flagError(_ *cobra.Command, err error) error {
 	return fmt.Errorf("--%s %q is not %s", flag.Name, invalid.GetValue(), want)
 }
 
-// wantHelpTopic refuses help for what is no command. Left alone, cobra tells it on standard output, and that nothing is wrong.
+// wantHelpTopic refuses help for what is no command.
 func wantHelpTopic(cmd *cobra.Command, args []string) error {
 	topic, rest, err := cmd.Root().Find(args)
 	if err != nil {
