@@ -230,7 +230,10 @@ func needSubcommand(cmd *cobra.Command, args []string) error {
 }
 
 // flagError says what a flag takes when its value is none of that; the parsers of numbers and durations say how they failed.
-func flagError(_ *cobra.Command, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		return fmt.Errorf("%w%s", err, suggestFlags(cmd, unknown.GetSpecifiedName()))
+	}
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
 		return err
@@ -251,6 +254,19 @@ func flagError(_ *cobra.Command, err error) error {
 		return err
 	}
 	return fmt.Errorf("--%s %q is not %s", flag.Name, invalid.GetValue(), want)
+}
+
+// suggestFlags names the flags that may have been meant. What is near is for cobra to say, which knows it of commands only.
+func suggestFlags(cmd *cobra.Command, name string) string {
+	near := &cobra.Command{SuggestionsMinimumDistance: min(2, len(name)/2)}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		near.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+	})
+	names := near.SuggestionsFor(name)
+	if len(names) == 0 {
+		return ""
+	}
+	return "; did you mean --" + strings.Join(names, " or --") + "?"
 }
 
 // wantHelpTopic refuses help for what is no command.
