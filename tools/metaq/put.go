@@ -304,7 +304,7 @@ func (r *receipts) finish(ctx context.Context, a *app, err error, took time.Dura
 	a.say("%d %s, %d %s stored in %s: %.0f msgs/s, %.2f MB/s", r.stored, english.PluralWord(int(r.stored), "message", ""), r.bytes, english.PluralWord(int(r.bytes), "byte", ""),
 		took.Round(time.Millisecond), float64(r.stored)/seconds, float64(r.bytes)/seconds/1e6)
 	if err != nil && r.sent > r.stored {
-		return fmt.Errorf("%d of %d messages not acknowledged: %w", r.sent-r.stored, r.sent, err)
+		return nextStep(r.options.topic, fmt.Errorf("%d of %d messages not acknowledged: %w", r.sent-r.stored, r.sent, err))
 	}
 	return err
 }
