@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -138,6 +139,36 @@ func TestMakeTargets(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("only %d targets were found in the pages", found)
+	}
+}
+
+// A test that somebody is told to run is where they are told; with another name `go test` passes with nothing done.
+func TestGoTestCommands(t *testing.T) {
+	texts := pages(t)
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts["Makefile"] = string(makefile)
+	command := regexp.MustCompile(`(?m)test .*-run (Test\w+) \./(\S+)`)
+	found := 0
+	for name, text := range texts {
+		for _, m := range command.FindAllStringSubmatch(text, -1) {
+			found++
+			files, err := filepath.Glob(filepath.Join(root, m[2], "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(files, func(file string) bool {
+				b, err := os.ReadFile(file)
+				return err == nil && strings.Contains(string(b), "\nfunc "+m[1])
+			}) {
+				t.Errorf("%s names %s of %s, which has no such test", name, m[1], m[2])
+			}
+		}
+	}
+	if found < 4 {
+		t.Errorf("only %d commands were found", found)
 	}
 }
 
