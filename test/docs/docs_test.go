@@ -172,6 +172,32 @@ func TestGoTestCommands(t *testing.T) {
 	}
 }
 
+// Metrics that the pages name for alarms are told by the broker and the shipper.
+func TestMetrics(t *testing.T) {
+	known := map[string]bool{}
+	for prefix, file := range map[string]string{"metaq_": "server/metrics.go", "metaq_ship_": "tools/ship/metrics.go"} {
+		b, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`desc\("(\w+)"`).FindAllStringSubmatch(string(b), -1) {
+			known[prefix+m[1]] = true
+		}
+	}
+	found := 0
+	for name, text := range pages(t) {
+		for _, m := range regexp.MustCompile("`(metaq_\\w+)").FindAllStringSubmatch(text, -1) {
+			found++
+			if !known[m[1]] {
+				t.Errorf("%s names the metric %s, which is none", name, m[1])
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d metrics were found in the pages", found)
+	}
+}
+
 // prelude declares what the examples take for given. Each example is a function of its own.
 const prelude = `package example
 
