@@ -29,7 +29,7 @@ func (a *app) checkCluster(cmd *cobra.Command) error {
 	case a.zk != "" && cmd.Flags().Changed("broker"):
 		return usagef("--zk names a cluster and --broker one broker: give one of them")
 	case a.zk == "" && strings.HasPrefix(a.broker, zkcoord.ClusterScheme):
-		address, flag = a.broker, "--broker"
+		address, flag = a.broker, brokerFrom(cmd)
 	case a.zk == "":
 		return nil
 	}

@@ -150,9 +150,17 @@ func (a *app) checkGlobals(cmd *cobra.Command) error {
 		return a.checkTimeout()
 	}
 	if _, _, err := net.SplitHostPort(a.broker); err != nil {
-		return usagef("--broker %q is not HOST:PORT", a.broker)
+		return usagef("%s %q is not HOST:PORT, such as %s", brokerFrom(cmd), a.broker, defaultBroker)
 	}
 	return a.checkTimeout()
+}
+
+// brokerFrom is what has named the broker.
+func brokerFrom(cmd *cobra.Command) string {
+	if cmd.Flags().Changed("broker") {
+		return "--broker"
+	}
+	return brokerEnv
 }
 
 func (a *app) checkTimeout() error {
