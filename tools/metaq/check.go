@@ -73,7 +73,7 @@ func newCheckCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&repair, "repair", false, "repair what can be repaired")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --repair: say what would be done, change nothing")
 	cmd.ValidArgsFunction = completeDirectory
-	return cmd
+	return asksNobody(cmd)
 }
 
 func completeDirectory(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -62,7 +62,7 @@ func newDumpCommand(a *app) *cobra.Command {
 	flags.BoolVar(&o.messages, "messages", false, "list the messages of each frame")
 	flags.BoolVar(&o.data, "data", false, "list them with their data, quoted; base64 with -o json")
 	cmd.ValidArgsFunction = completeDirectory
-	return cmd
+	return asksNobody(cmd)
 }
 
 func (o *dumpOptions) check() error {

@@ -120,8 +120,12 @@ func newRoot(a *app) *cobra.Command {
 		switch c.Name() {
 		case "help":
 			c.Args = wantHelpTopic
+			asksNobody(c)
 		case "completion":
 			c.Args, c.RunE = cobra.ArbitraryArgs, needSubcommand
+			for _, shell := range c.Commands() {
+				asksNobody(shell)
+			}
 		}
 	}
 	root.SetFlagErrorFunc(flagError)
@@ -143,6 +147,9 @@ func (a *app) watchStart(cmd *cobra.Command) {
 }
 
 func (a *app) checkGlobals(cmd *cobra.Command) error {
+	if named := cmd.Flags().Changed("zk") || cmd.Flags().Changed("broker"); !named && !needsBroker(cmd) {
+		return a.checkTimeout()
+	}
 	if err := a.checkCluster(cmd); err != nil {
 		return err
 	}
@@ -153,6 +160,15 @@ func (a *app) checkGlobals(cmd *cobra.Command) error {
 		return usagef("%s %q is not HOST:PORT, such as %s", brokerFrom(cmd), a.broker, defaultBroker)
 	}
 	return a.checkTimeout()
+}
+
+// needsBroker tells whether a command has to know of a broker.
+func needsBroker(cmd *cobra.Command) bool {
+	if cmd.HasSubCommands() && cmd.Annotations[forCluster] == "" {
+		return false // it only groups others
+	}
+	asks, _ := cmd.Flags().GetBool("ask") // of version
+	return asks || cmd.Annotations[forNobody] == ""
 }
 
 // brokerFrom is what has named the broker.

@@ -81,7 +81,7 @@ A broker that ends by itself exits with 1.`,
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.RegisterFlagCompletionFunc("log-level",
 		cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	return asksNobody(cmd)
 }
 
 // settings are the configuration keys that the command line sets. A flag with a name of its own beats --set.

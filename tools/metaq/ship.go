@@ -322,5 +322,5 @@ none runs, it tells what the checkpoint says. -o json has everything.`,
 	}
 	o.addPlace(cmd)
 	addOutputFlag(cmd, &output, "text", "json")
-	return worksOnCluster(cmd)
+	return asksNobody(worksOnCluster(cmd))
 }

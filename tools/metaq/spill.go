@@ -83,7 +83,7 @@ message and a newline, hex its bytes, json an object a line.`,
 		},
 	}
 	addOutputFlag(cmd, &output, "raw", "json", "hex")
-	return cmd
+	return asksNobody(cmd)
 }
 
 func newSpillSendCommand(a *app) *cobra.Command {
