@@ -264,7 +264,7 @@ func runShip(ctx context.Context, a *app, config ship.Config, log *slog.Logger) 
 	return nil
 }
 
-// nothingToShip is the error of a mistyped name: there is none of the files, and never was.
+// nothingToShip is the error of a mistyped name: there is none of the files, and the checkpoint has none either.
 func nothingToShip(ctx context.Context, config ship.Config) error {
 	s, err := ship.ReadStatus(ctx, config.Dir)
 	if err != nil {
@@ -279,7 +279,7 @@ func nothingToShip(ctx context.Context, config ship.Config) error {
 	for _, in := range config.Inputs {
 		paths = append(paths, in.Paths...)
 	}
-	return notFoundf("no such file: %s", strings.Join(paths, " "))
+	return notFoundf("there is nothing to ship: no file that can be read is at %s", strings.Join(paths, " "))
 }
 
 func newShipStatusCommand(a *app) *cobra.Command {
