@@ -37,7 +37,7 @@ DOC        ?= docs/performance.md
 .PHONY: help build run cluster test check vet fmt-check lint race fuzz bench bench-peers report-peers cover chaos kill9 ship-logs ship-logs-cluster bench-python ship-proof bench-ship clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## one static binary at bin/metaq
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/metaq ./tools/metaq

@@ -177,18 +177,38 @@ func (f *feed) send(n int) []string {
 // sharedBy says whether the four partitions are shared by consumers as all members compute it.
 func (c *testCluster) sharedBy(t *testing.T, group string, consumers ...string) {
 	t.Helper()
+	want := ownersBy(zkcoord.AssignRanges, group, consumers...)
+	eventually(t, fmt.Sprintf("the owners are %v", want), func() bool { return maps.Equal(c.owners(t, group), want) })
+}
+
+// ownersBy is who has which of the four partitions.
+func ownersBy(assign zkcoord.Assignment, group string, consumers ...string) map[string]string {
 	all := []zkcoord.Partition{{Broker: 0, Number: 0}, {Broker: 0, Number: 1}, {Broker: 1, Number: 0}, {Broker: 1, Number: 1}}
 	members := make([]string, len(consumers))
 	for i, id := range consumers {
 		members[i] = zkcoord.MemberID(protocol.Group(group), id)
 	}
 	want := map[string]string{}
-	for member, list := range zkcoord.AssignRanges(all, members) {
+	for member, list := range assign(all, members) {
 		for _, p := range list {
 			want[p.String()] = strings.TrimPrefix(member, group+"_")
 		}
 	}
-	eventually(t, fmt.Sprintf("the owners are %v", want), func() bool { return maps.Equal(c.owners(t, group), want) })
+	return want
+}
+
+func TestGroup_SharesAsItIsTold(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	c.broker(t, 1, 2)
+	want := ownersBy(zkcoord.AssignByHash, "g", "a", "b")
+	if maps.Equal(want, ownersBy(zkcoord.AssignRanges, "g", "a", "b")) {
+		t.Fatalf("both assignments are %v", want)
+	}
+	for _, id := range []string{"a", "b"} {
+		run(t, member(t, c, "g", id, client.WithAssignment(zkcoord.AssignByHash)), nil)
+	}
+	eventually(t, fmt.Sprintf("the owners are %v", want), func() bool { return maps.Equal(c.owners(t, "g"), want) })
 }
 
 func member(t *testing.T, c *testCluster, group, id string, opts ...client.ConsumerOption) *client.Consumer {

@@ -31,8 +31,9 @@ func ParseResponse(b []byte, maxBody int, r *Response) (n int, err error) {
 		}
 		return 0, nil
 	}
+	first := bytes.TrimSuffix(b[:end], []byte("\r"))
 	var ln line
-	ln.split(bytes.TrimSuffix(b[:end], []byte("\r")))
+	ln.split(first)
 	var length, opaque, code int64
 	ok := false
 	switch {
@@ -48,7 +49,10 @@ func ParseResponse(b []byte, maxBody int, r *Response) (n int, err error) {
 		opaque, ok = parseInt(ln.words[ln.n-1], math.MinInt32, math.MaxInt32)
 	}
 	if !ok {
-		return 0, fmt.Errorf("%w: %.80q", ErrResponse, b[:end])
+		if bytes.HasPrefix(first, []byte("HTTP/")) {
+			return 0, fmt.Errorf("%w: %.80q; this is an HTTP port, the broker's own is another one (serverPort, 8123 by default)", ErrResponse, first)
+		}
+		return 0, fmt.Errorf("%w: %.80q", ErrResponse, first)
 	}
 	if length > int64(maxBody) {
 		return 0, fmt.Errorf("%w: it announces %d bytes, the limit is %d", ErrResponse, length, maxBody)

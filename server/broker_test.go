@@ -74,6 +74,18 @@ func startWith(t testing.TB, cfg *config.Config, options store.Options) *Server 
 	return s
 }
 
+// servePlain serves a connection without an event loop from its first byte on, and returns when it has ended.
+func servePlain(s *Server, nc net.Conn) {
+	c := s.newConn(nc)
+	if text := s.admission.enter(c.remote); text != "" {
+		refuse(nc, text)
+		return
+	}
+	s.plains.Add(1)
+	defer s.plains.Done()
+	s.newPlain(c, nc).serve()
+}
+
 // listenPlain serves plain connections too, and returns their address.
 func listenPlain(t testing.TB, s *Server) string {
 	t.Helper()
@@ -88,7 +100,7 @@ func listenPlain(t testing.TB, s *Server) string {
 			if err != nil {
 				return
 			}
-			go s.servePlain(nc)
+			go servePlain(s, nc)
 		}
 	}()
 	return listener.Addr().String()

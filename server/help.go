@@ -10,7 +10,7 @@ import (
 // help is what `help VERB` says. The text has LF line ends here.
 type help struct{ usage, text string }
 
-var helpHelp = help{"help [VERB] [OPAQUE]", `lists the commands, or explains one.`}
+var helpHelp = help{"help [VERB [OPAQUE]]", `lists the commands, or explains one.`}
 
 // helpTexts has the commands in the order in which help lists them.
 func helpTexts() []struct {

@@ -56,6 +56,7 @@ func (s *Server) httpHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	ours := http.NewServeMux()
+	ours.HandleFunc("GET /{$}", s.index)
 	ours.HandleFunc("GET /healthz", s.healthz)
 	ours.HandleFunc("GET /readyz", s.readyz)
 	s.handleMessages(ours)
@@ -100,6 +101,12 @@ func local(next http.Handler) http.Handler {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
 		next.ServeHTTP(w, r)
 	})
+}
+
+// index tells who comes with a browser what there is, and where the broker itself is.
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintf(w, "The HTTP side of a MetaQ broker: /healthz, /readyz, /metrics, and /put, /get and /offset for HTTP clients of Metamorphosis.\n"+
+		"The broker itself is at %s: type help there, with nc or telnet.\n", s.Addr())
 }
 
 // healthz says that the process is alive and its loops turn.

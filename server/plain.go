@@ -12,18 +12,6 @@ import (
 // A plain connection is served by two goroutines of its own: one reads, the other is its loop. It runs the same commands as a connection
 // of an event loop; what differs is that writing may block (up to the stall timeout) and that nothing is read while it is paused.
 
-// servePlain serves a connection and returns when it has ended.
-func (s *Server) servePlain(nc net.Conn) {
-	c := s.newConn(nc)
-	if text := s.admission.enter(c.remote); text != "" {
-		refuse(nc, text)
-		return
-	}
-	s.plains.Add(1)
-	defer s.plains.Done()
-	s.newPlain(c, nc).serve()
-}
-
 // adopt goes on with a connection that has left its event loop, on goroutines of its own.
 func (s *Server) adopt(c *conn, nc net.Conn) {
 	s.adopted.Add(1)

@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/metaq/metaq/server/config"
 	"github.com/metaq/metaq/store"
+	"github.com/metaq/metaq/store/vfs"
 )
 
 // Server is a broker. Make one with New, then call Start, and Shutdown at the end also when Start has failed.
@@ -77,7 +80,7 @@ func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*
 	s.limits.Store(newLimits(cfg))
 	st, err := store.Open(options)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", cfg.DataPath, err)
+		return nil, openError(cfg.DataPath, err)
 	}
 	s.store = st
 	s.catalog = newCatalog(st, cfg)
@@ -103,6 +106,31 @@ func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 
 func (s *Server) config() *config.Config { return s.cfg.Load() }
 
+// openError adds the next step to an error of opening the data directory.
+func openError(dir string, err error) error {
+	var locked *vfs.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return fmt.Errorf("open %s: %w; a broker or 'metaq check' works on it: stop that, or give this broker another dataPath", dir, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("open %s: %w; the user that runs the broker has to be able to read and write it, or give another dataPath", dir, err)
+	}
+	return fmt.Errorf("open %s: %w", dir, err)
+}
+
+// listenError adds the next step to an error of listening on the port of a key.
+func listenError(key string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %w: stop the program that listens there, or set another %s", key, err, key)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: %w: ports below 1024 are for privileged users, set another %s", key, err, key)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: %w: this machine does not have the address, set another hostName", key, err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
 // Start listens on both ports and returns when they answer.
 func (s *Server) Start() error {
 	if s.running.Swap(true) {
@@ -119,11 +147,11 @@ func (s *Server) Start() error {
 	}
 	s.workers.start()
 	if s.listener, err = net.Listen("tcp", net.JoinHostPort(cfg.HostName, strconv.Itoa(cfg.Port))); err != nil {
-		return fmt.Errorf("serverPort: %w", err)
+		return listenError("serverPort", err)
 	}
 	if cfg.HTTPPort >= 0 {
 		if s.http, err = newHTTPSide(s, net.JoinHostPort(cfg.HostName, strconv.Itoa(cfg.HTTPPort))); err != nil {
-			return fmt.Errorf("dashboardHttpPort: %w", err)
+			return listenError("dashboardHttpPort", err)
 		}
 	}
 	if cfg.InCluster() {

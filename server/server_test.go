@@ -150,6 +150,12 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
+	if code, body := fetch(t, s, "/"); code != http.StatusOK || !strings.Contains(body, "/readyz") || !strings.Contains(body, s.Addr()) {
+		t.Errorf("/: %d %s", code, body)
+	}
+	if code, body := fetch(t, s, "/nothing"); code != http.StatusNotFound {
+		t.Errorf("/nothing: %d %s", code, body)
+	}
 	_, text := fetch(t, s, "/metrics")
 	for _, line := range []string{
 		`metaq_put_messages_total{topic="t"} 3`,

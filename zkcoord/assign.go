@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/md5" // the points of the original; nothing is secret
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strconv"
 )
@@ -72,15 +71,4 @@ func sorted(partitions []Partition, members []string) ([]Partition, []string) {
 	slices.SortFunc(partitions, ComparePartitionNames)
 	slices.Sort(members)
 	return partitions, members
-}
-
-// ParseAssignment finds one by its name: "default" or "hash".
-func ParseAssignment(name string) (Assignment, error) {
-	switch name {
-	case "default":
-		return AssignRanges, nil
-	case "hash":
-		return AssignByHash, nil
-	}
-	return nil, fmt.Errorf("%q is no way of sharing partitions: default or hash", name)
 }

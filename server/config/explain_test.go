@@ -78,5 +78,26 @@ func TestDocumentation(t *testing.T) {
 		if k.class != noEffect && !strings.HasSuffix(rows[0], "| "+k.class.String()+" |") {
 			t.Errorf("docs/configuration.md does not say that a change of %s takes a %s: %s", k.name, k.class, rows[0])
 		}
+		if k.class == noEffect {
+			continue
+		}
+		// The default, or "DEFAULT; ANOTHER without a file".
+		said, _, _ := strings.Cut(strings.TrimSpace(strings.Split(rows[0], " | ")[1]), ";")
+		if said == "empty" {
+			said = ""
+		}
+		text := "[" + k.section + "]\n" + k.name + "=" + said + "\n"
+		if k.name == "zk.zkEnable" {
+			text += "zk.zkConnect=127.0.0.1:2181\n" // there is no cluster without
+		}
+		if got, want := k.get(load(t, text)), k.get(load(t, "[system]\n")); got != want {
+			t.Errorf("docs/configuration.md says that %s is %q by default, it is %q", k.name, said, want)
+		}
+	}
+	_, example, _ := strings.Cut(string(page), "\n## The file\n\n")
+	example, _, _ = strings.Cut(example, "\n\n*")
+	c := load(t, strings.ReplaceAll(example, "\n    ", "\n"))
+	if topic, ok := c.Topic("orders"); !ok || topic.NumPartitions != 8 {
+		t.Errorf("the example of a file gives orders %+v, %v", topic, ok)
 	}
 }

@@ -21,17 +21,22 @@ func (c *Config) loadFile(name string, raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s:1: %w", name, err)
 	}
-	where, err := locate(name, text)
-	if err != nil {
-		return err
-	}
+	where, mistakes := locate(name, text)
 	// The original knows neither comments behind a value nor values that go on in the next line.
-	f, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, IgnoreContinuation: true}, text)
+	f, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, IgnoreContinuation: true, SkipUnrecognizableLines: mistakes != nil}, text)
 	if err != nil {
+		if mistakes != nil {
+			return mistakes
+		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	var errs []error
+	errs := []error{mistakes}
 	for _, s := range f.Sections() {
+		for _, k := range s.KeyStrings() {
+			if where.lines[place{s.Name(), k}] == 0 {
+				s.DeleteKey(k) // one of the mistakes
+			}
+		}
 		topic, ofTopic := strings.CutPrefix(s.Name(), topicSection)
 		switch {
 		case s.Name() == ini.DefaultSection:

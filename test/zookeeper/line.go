@@ -148,16 +148,6 @@ func (l *Line) Hold(directions ...Direction) {
 	}
 }
 
-// Release lets through what was held, and what comes.
-func (l *Line) Release(directions ...Direction) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, d := range directions {
-		l.held[d] = false
-	}
-	l.change.Broadcast()
-}
-
 // Passed counts the pieces that have come through in one direction.
 func (l *Line) Passed(d Direction) int {
 	l.mu.Lock()

@@ -56,11 +56,11 @@ func (o *benchOptions) addFlags(cmd *cobra.Command, sizeMeaning, rateMeaning str
 	flags := cmd.Flags()
 	flags.StringVar(&o.topicName, "topic", "metaq-bench", "`TOPIC` to use")
 	flags.StringVar(&o.sizeText, "size", o.sizeText, sizeMeaning+", such as 100, 1KiB, 64kB")
-	flags.Int32Var(&o.partition, "partition", -1, "use this partition only; -1 = all, the broker chooses")
-	flags.IntVar(&o.connections, "connections", o.connections, "number of connections")
+	flags.Int32Var(&o.partition, "partition", -1, "use partition `N` only; -1 = all, the broker chooses")
+	flags.IntVar(&o.connections, "connections", o.connections, "use `N` connections")
 	flags.Float64Var(&o.rate, "rate", o.rate, rateMeaning+"; 0 = as fast as possible")
-	flags.DurationVar(&o.duration, "duration", o.duration, "how long to send")
-	flags.Int64Var(&o.count, "count", 0, "stop after this many operations; 0 = at the end of --duration")
+	flags.DurationVar(&o.duration, "duration", o.duration, "send for this `DURATION`")
+	flags.Int64Var(&o.count, "count", 0, "stop after `N` operations; 0 = at the end of --duration")
 	addOutputFlag(cmd, &o.output, "text", "json")
 }
 

@@ -47,8 +47,8 @@ counted as lost, and the exit code is then 1.`,
 			return runE2E(ctx, a, &o)
 		},
 	}
-	o.addFlags(cmd, "`BYTES` of each message", "messages a second over all connections")
-	cmd.Flags().IntVar(&o.window, "window", o.window, "unanswered puts a connection")
+	o.addFlags(cmd, "`BYTES` of each message", "`N` messages a second over all connections")
+	cmd.Flags().IntVar(&o.window, "window", o.window, "up to `N` unanswered puts a connection")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ known only from the answer.`,
 			return newReport("get", &o, total).print(a.out, o.output)
 		},
 	}
-	o.addFlags(cmd, "`BYTES` asked for at a time", "requests a second over all connections")
+	o.addFlags(cmd, "`BYTES` asked for at a time", "`N` requests a second over all connections")
 	return cmd
 }
 

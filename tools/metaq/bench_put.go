@@ -42,8 +42,8 @@ func newBenchPutCommand(a *app) *cobra.Command {
 			return newReport("put", &o, total).print(a.out, o.output)
 		},
 	}
-	o.addFlags(cmd, "`BYTES` of each message", "messages a second over all connections")
-	cmd.Flags().IntVar(&o.window, "window", o.window, "unanswered puts a connection")
+	o.addFlags(cmd, "`BYTES` of each message", "`N` messages a second over all connections")
+	cmd.Flags().IntVar(&o.window, "window", o.window, "up to `N` unanswered puts a connection")
 	return cmd
 }
 

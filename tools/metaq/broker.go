@@ -29,11 +29,28 @@ func (a *app) unreachable(err error) error {
 	return fmt.Errorf("no broker answers on %s: %w (start one with 'metaq serve', or name another with --broker)", a.broker, err)
 }
 
+// nextStep adds what to do to refusals of a topic. Their texts are those of Metamorphosis, which brokers keep to the letter and which tell no more.
+func nextStep(topic protocol.Topic, err error) error {
+	var status *client.StatusError
+	if !errors.As(err, &status) {
+		return err
+	}
+	switch {
+	case strings.Contains(status.Text, "The server do not accept topic"):
+		return notFoundf("%s: the broker's configuration needs a section [topic=%s], or autoCreateTopics=true; 'metaq topics' lists what it has", err, topic)
+	case strings.Contains(status.Text, "wrong partition"):
+		return notFoundf("%s: 'metaq route %s' lists the partitions", err, topic)
+	case status.Status == protocol.StatusForbidden:
+		return fmt.Errorf("%w: 'metaq partitions open %s ...' on the broker's machine opens it", err, topic)
+	}
+	return err
+}
+
 // partitions lists the partitions of a topic.
 func (a *app) partitions(ctx context.Context, conn *client.Conn, topic protocol.Topic) ([]int32, error) {
 	routes, err := conn.Route(ctx, topic)
 	if err != nil {
-		return nil, fmt.Errorf("partitions of %s: %w", topic, err)
+		return nil, nextStep(topic, fmt.Errorf("partitions of %s: %w", topic, err))
 	}
 	if len(routes) == 0 {
 		return nil, notFoundf("topic %s has no partitions on %s", topic, a.broker)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/client"
@@ -112,7 +113,7 @@ The exit code is 3 when there was nothing to print.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&fromText, "from", "earliest", "start at `PLACE`: earliest, an offset, a time, an age")
-	flags.Int64VarP(&count, "count", "n", 0, "stop after this many messages; 0 = no limit")
+	flags.Int64VarP(&count, "count", "n", 0, "stop after `N` messages; 0 = no limit")
 	flags.BoolVar(&totalOnly, "total", false, "print how many messages there are, and none of them")
 	addOutputFlag(cmd, &output, "raw", "json", "hex")
 	return worksOnCluster(cmd)
@@ -122,7 +123,7 @@ func (a *app) printTotal(c browseTotal, output string) error {
 	if output == "json" {
 		return json.NewEncoder(a.out).Encode(c)
 	}
-	_, err := fmt.Fprintf(a.out, "%d messages, %d bytes\n", c.Messages, c.Bytes)
+	_, err := fmt.Fprintf(a.out, "%d %s, %d bytes\n", c.Messages, english.PluralWord(int(c.Messages), "message", ""), c.Bytes)
 	return err
 }
 

@@ -48,7 +48,7 @@ func newCheckCommand(a *app) *cobra.Command {
   metaq check /var/lib/metaq --repair --dry-run     # what would be done, and what is lost
   metaq check /var/lib/metaq --repair
   metaq check data -o json | jq '.findings[] | select(.severity == "damage")'`,
-		Args: cobra.ExactArgs(1),
+		Args: wantArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output, "text", "json"); err != nil {
 				return err
@@ -73,7 +73,7 @@ func newCheckCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&repair, "repair", false, "repair what can be repaired")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "with --repair: say what would be done, change nothing")
 	cmd.ValidArgsFunction = completeDirectory
-	return cmd
+	return asksNobody(cmd)
 }
 
 func completeDirectory(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -17,8 +17,19 @@ import (
 const forCluster = "cluster"
 
 // worksOnCluster marks a command as one that takes --zk.
-func worksOnCluster(cmd *cobra.Command) *cobra.Command {
-	cmd.Annotations = map[string]string{forCluster: "yes"}
+func worksOnCluster(cmd *cobra.Command) *cobra.Command { return annotate(cmd, forCluster) }
+
+// forNobody is the annotation of the commands that talk to no broker. What METAQ_BROKER names is nothing to them.
+const forNobody = "nobody"
+
+// asksNobody marks a command as one that talks to no broker.
+func asksNobody(cmd *cobra.Command) *cobra.Command { return annotate(cmd, forNobody) }
+
+func annotate(cmd *cobra.Command, key string) *cobra.Command {
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[key] = "yes"
 	return cmd
 }
 
@@ -29,7 +40,7 @@ func (a *app) checkCluster(cmd *cobra.Command) error {
 	case a.zk != "" && cmd.Flags().Changed("broker"):
 		return usagef("--zk names a cluster and --broker one broker: give one of them")
 	case a.zk == "" && strings.HasPrefix(a.broker, zkcoord.ClusterScheme):
-		address, flag = a.broker, "--broker"
+		address, flag = a.broker, brokerFrom(cmd)
 	case a.zk == "":
 		return nil
 	}
@@ -38,6 +49,9 @@ func (a *app) checkCluster(cmd *cobra.Command) error {
 		return usagef("%s: %w", flag, err)
 	}
 	if cmd.Annotations[forCluster] == "" {
+		if !needsBroker(cmd) {
+			return usagef("%s asks no broker: leave %s out", cmd.CommandPath(), flag)
+		}
 		return usagef("%s works on one broker: name it with --broker HOST:PORT ('metaq stats --zk %s' lists them)", cmd.CommandPath(), address)
 	}
 	a.cluster = &c

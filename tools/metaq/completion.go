@@ -64,9 +64,6 @@ func (a *app) completeGroupTopic() cobra.CompletionFunc {
 	})
 }
 
-// statsItems are the items every broker has; the topics follow them.
-var statsItems = []string{"help", "topics", "offsets", "realtime", "config", "features"}
-
 func (a *app) completeStats() cobra.CompletionFunc {
 	return a.completion(func(ctx context.Context, before []string) ([]string, error) {
 		if len(before) > 0 {
@@ -76,7 +73,10 @@ func (a *app) completeStats() cobra.CompletionFunc {
 		if err != nil {
 			names = nil // the items are there all the same
 		}
-		return append(slices.Clone(statsItems), names...), nil
+		for _, item := range statsItems {
+			names = append(names, item.name)
+		}
+		return names, nil
 	})
 }
 

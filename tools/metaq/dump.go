@@ -43,7 +43,7 @@ func newDumpCommand(a *app) *cobra.Command {
   metaq dump /var/lib/metaq --topic greetings --partition 0,1 --messages
   metaq dump data --from 4096 --to 8192
   metaq dump data --messages -o json | jq -c 'select(.kind == "message") | .messages[].id'`,
-		Args: cobra.ExactArgs(1),
+		Args: wantArgs(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -62,7 +62,7 @@ func newDumpCommand(a *app) *cobra.Command {
 	flags.BoolVar(&o.messages, "messages", false, "list the messages of each frame")
 	flags.BoolVar(&o.data, "data", false, "list them with their data, quoted; base64 with -o json")
 	cmd.ValidArgsFunction = completeDirectory
-	return cmd
+	return asksNobody(cmd)
 }
 
 func (o *dumpOptions) check() error {

@@ -82,7 +82,7 @@ The exit code is 3 when there was nothing to print.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.group, "group", "", "read as this `GROUP`, from where it stopped")
 	flags.StringVar(&o.fromText, "from", "earliest", "start at `PLACE`: earliest, latest, an offset, a time, an age")
-	flags.Int64VarP(&o.count, "count", "n", 0, "stop after this many messages; 0 = no limit")
+	flags.Int64VarP(&o.count, "count", "n", 0, "stop after `N` messages; 0 = no limit")
 	flags.BoolVarP(&o.follow, "follow", "f", false, "wait for more messages")
 	flags.BoolVar(&o.noCommit, "no-commit", false, "do not remember the group's position")
 	flags.StringVar(&o.partitionText, "partition", "-1", "read only partition `P`, in a cluster BROKER-NUMBER; -1 = all")

@@ -148,7 +148,11 @@ func printGroup(ctx context.Context, a *app, from groupSource, g protocol.Group,
 	if output == "json" {
 		return json.NewEncoder(a.out).Encode(row)
 	}
-	a.say("group %s is %s", g, row.State)
+	if row.State == groupUnknown {
+		a.say("group %s has committed offsets on %s, which does not know whether anybody reads; 'metaq offsets show %s' tells where it goes on", g, a.broker, g)
+	} else {
+		a.say("group %s is %s", g, row.State)
+	}
 	if len(row.Members) == 0 {
 		if row.State == groupIdle {
 			a.say("no member is there; 'metaq offsets show %s' tells where it goes on", g)

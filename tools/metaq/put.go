@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
@@ -68,7 +69,7 @@ topic, broker (in a cluster), partition, offset and id.`,
 	flags.BoolVar(&o.whole, "whole", false, "store the whole input as one message")
 	flags.StringVar(&o.partitionText, "partition", "-1", "store in partition `P`, in a cluster BROKER-NUMBER; -1 = spread over all")
 	flags.StringVar(&o.key, "key", "", "choose the partition by this `KEY`")
-	flags.StringVar(&o.attribute, "attribute", "", "give each message this attribute")
+	flags.StringVar(&o.attribute, "attribute", "", "give each message this attribute `TEXT`")
 	addOutputFlag(cmd, &o.output, "text", "json")
 	return worksOnCluster(cmd)
 }
@@ -300,10 +301,10 @@ func (r *receipts) finish(ctx context.Context, a *app, err error, took time.Dura
 		err = r.first
 	}
 	seconds := max(took.Seconds(), 1e-6)
-	a.say("%d messages, %d bytes stored in %s: %.0f msgs/s, %.2f MB/s", r.stored, r.bytes,
+	a.say("%d %s, %d %s stored in %s: %.0f msgs/s, %.2f MB/s", r.stored, english.PluralWord(int(r.stored), "message", ""), r.bytes, english.PluralWord(int(r.bytes), "byte", ""),
 		took.Round(time.Millisecond), float64(r.stored)/seconds, float64(r.bytes)/seconds/1e6)
 	if err != nil && r.sent > r.stored {
-		return fmt.Errorf("%d of %d messages not acknowledged: %w", r.sent-r.stored, r.sent, err)
+		return nextStep(r.options.topic, fmt.Errorf("%d of %d messages not acknowledged: %w", r.sent-r.stored, r.sent, err))
 	}
 	return err
 }

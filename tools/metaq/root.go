@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/metaq/metaq/zkcoord"
@@ -110,6 +113,22 @@ func newRoot(a *app) *cobra.Command {
 		newVersionCommand(a),
 	)
 	root.AddCommand(platformCommands(a)...)
+	// What cobra adds by itself says of no mistake that it is one.
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = wantHelpTopic
+			asksNobody(c)
+		case "completion":
+			c.Args, c.RunE = cobra.ArbitraryArgs, needSubcommand
+			for _, shell := range c.Commands() {
+				asksNobody(shell)
+			}
+		}
+	}
+	root.SetFlagErrorFunc(flagError)
 	a.watchStart(root)
 	return root
 }
@@ -128,6 +147,9 @@ func (a *app) watchStart(cmd *cobra.Command) {
 }
 
 func (a *app) checkGlobals(cmd *cobra.Command) error {
+	if named := cmd.Flags().Changed("zk") || cmd.Flags().Changed("broker"); !named && !needsBroker(cmd) {
+		return a.checkTimeout()
+	}
 	if err := a.checkCluster(cmd); err != nil {
 		return err
 	}
@@ -135,9 +157,26 @@ func (a *app) checkGlobals(cmd *cobra.Command) error {
 		return a.checkTimeout()
 	}
 	if _, _, err := net.SplitHostPort(a.broker); err != nil {
-		return usagef("--broker %q is not HOST:PORT", a.broker)
+		return usagef("%s %q is not HOST:PORT, such as %s", brokerFrom(cmd), a.broker, defaultBroker)
 	}
 	return a.checkTimeout()
+}
+
+// needsBroker tells whether a command has to know of a broker.
+func needsBroker(cmd *cobra.Command) bool {
+	if cmd.HasSubCommands() && cmd.Annotations[forCluster] == "" {
+		return false // it only groups others
+	}
+	asks, _ := cmd.Flags().GetBool("ask") // of version
+	return asks || cmd.Annotations[forNobody] == ""
+}
+
+// brokerFrom is what has named the broker.
+func brokerFrom(cmd *cobra.Command) string {
+	if cmd.Flags().Changed("broker") {
+		return "--broker"
+	}
+	return brokerEnv
 }
 
 func (a *app) checkTimeout() error {
@@ -212,6 +251,58 @@ func needSubcommand(cmd *cobra.Command, args []string) error {
 		return usagef("unknown command %q for %q; there are:%s", args[0], cmd.CommandPath(), names)
 	}
 	return usagef("%s wants one of:%s", cmd.CommandPath(), names)
+}
+
+// flagError says what a flag takes when its value is none of that; the parsers of numbers and durations say how they failed.
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		return fmt.Errorf("%w%s", err, suggestFlags(cmd, unknown.GetSpecifiedName()))
+	}
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag, want := invalid.GetFlag(), ""
+	switch kind := flag.Value.Type(); {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("--%s %s is out of range", flag.Name, invalid.GetValue())
+	case kind == "duration":
+		want = "a duration, such as 200ms, 10s or 5m"
+	case kind == "int32Slice":
+		want = "a list of whole numbers, such as 0,1"
+	case strings.HasPrefix(kind, "int"):
+		want = "a whole number"
+	case strings.HasPrefix(kind, "float"):
+		want = "a number"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s %q is not %s", flag.Name, invalid.GetValue(), want)
+}
+
+// suggestFlags names the flags that may have been meant. What is near is for cobra to say, which knows it of commands only.
+func suggestFlags(cmd *cobra.Command, name string) string {
+	near := &cobra.Command{SuggestionsMinimumDistance: min(2, len(name)/2)}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		near.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+	})
+	names := near.SuggestionsFor(name)
+	if len(names) == 0 {
+		return ""
+	}
+	return "; did you mean --" + strings.Join(names, " or --") + "?"
+}
+
+// wantHelpTopic refuses help for what is no command.
+func wantHelpTopic(cmd *cobra.Command, args []string) error {
+	topic, rest, err := cmd.Root().Find(args)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(rest) > 0 && topic.HasSubCommands() {
+		return needSubcommand(topic, rest)
+	}
+	return nil
 }
 
 // wantArgs checks the number of arguments; most < 0 means any number from least on.

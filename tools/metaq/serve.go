@@ -71,8 +71,8 @@ A broker that ends by itself exits with 1.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&o.file, "config", "c", "", "configuration `FILE`; without one the defaults hold")
 	flags.StringVar(&o.data, "data", "", "`DIR` that holds the messages (key "+keyDataPath+")")
-	flags.IntVar(&o.port, "port", 8123, "port of the broker, 0 for any free one (key "+keyPort+")")
-	flags.IntVar(&o.httpPort, "http-port", 8120, "port of health and metrics, 0 for any free one, -1 for none (key "+keyHTTPPort+")")
+	flags.IntVar(&o.port, "port", 8123, "port `N` of the broker, 0 for any free one (key "+keyPort+")")
+	flags.IntVar(&o.httpPort, "http-port", 8120, "port `N` of health and metrics, 0 for any free one, -1 for none (key "+keyHTTPPort+")")
 	flags.StringArrayVar(&o.set, "set", nil, "set a configuration `KEY=VALUE`; may be given several times")
 	flags.BoolVar(&o.checkConfig, "check-config", false, "print every setting and where it came from, then exit")
 	flags.StringVar(&o.readyFile, "ready-file", "", "write the addresses to `FILE` when ready, remove it when stopping")
@@ -81,7 +81,7 @@ A broker that ends by itself exits with 1.`,
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.RegisterFlagCompletionFunc("log-level",
 		cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	return asksNobody(cmd)
 }
 
 // settings are the configuration keys that the command line sets. A flag with a name of its own beats --set.
@@ -114,6 +114,9 @@ func serve(a *app, o *serveOptions, changed func(flag string) bool) error {
 	load := func() (*config.Config, error) { return config.Load(o.file, os.Environ(), set) }
 	cfg, err := load()
 	if err != nil {
+		if _, without := config.Load(o.file, os.Environ(), nil); without == nil {
+			return usageError{err} // the command line alone is at fault
+		}
 		return err
 	}
 	if o.checkConfig {

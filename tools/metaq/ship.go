@@ -12,10 +12,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/tools/ship"
@@ -74,8 +76,8 @@ SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeo
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.topic, "topic", "", "store the lines in this `TOPIC`")
-	flags.StringVar(&o.from, "from", "beginning", "where files are begun that are there at the first start: beginning or end")
-	flags.StringVar(&o.order, "order", string(ship.OrderFile), "what is kept of the order of lines: file, strict (also when a line is refused for a while; slow), none")
+	flags.StringVar(&o.from, "from", "beginning", "`PLACE` where files are begun that are there at the first start: beginning or end")
+	flags.StringVar(&o.order, "order", string(ship.OrderFile), "what `ORDER` of lines is kept: file, strict (also when a line is refused for a while; slow), none")
 	flags.StringVar(&o.encoding, "encoding", "raw", "`ENCODING` of the files, as gbk or utf-16, which becomes UTF-8; raw = bytes as they are")
 	flags.StringVar(&o.event, "event-start", "", "a message is a line that matches this `REGEXP` and those that follow up to the next")
 	flags.StringVar(&o.continues, "event-continues", "", "a line that matches this `REGEXP` belongs to the message of the one before")
@@ -84,7 +86,7 @@ SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeo
 	flags.StringVar(&o.maxLine, "max-line", humanBytes(ship.DefaultMaxLine), "cut lines that are longer than `SIZE`")
 	flags.BoolVar(&o.gzip, "gzip", false, "read rotated .gz files as far as they were not read before")
 	flags.StringVar(&o.rotated, "rotated", "", "`PATTERN` of rotated files, for one FILE; none = there are none; by default the usual names")
-	flags.StringVar(&o.attribute, "attribute", "", "give each message this attribute; {host} and {path} stand for what they say")
+	flags.StringVar(&o.attribute, "attribute", "", "give each message this attribute `TEXT`; {host} and {path} stand for what they say")
 	flags.StringVar(&o.rate, "rate", "0", "send at most this `SIZE` a second; 0 = no limit")
 	flags.StringVar(&o.memory, "memory", humanBytes(ship.DefaultMemory), "`SIZE` of what may be read and not acknowledged")
 	flags.BoolVar(&o.once, "once", false, "end when everything that is there is acknowledged")
@@ -176,6 +178,12 @@ func (o *shipOptions) load(a *app, cmd *cobra.Command, args []string) (ship.Conf
 	if cmd.Flags().Changed("drain-timeout") {
 		config.Drain = o.drainTimeout
 	}
+	if err := config.Check(); err != nil {
+		if o.config == "" {
+			return config, nil, usageError{err}
+		}
+		return config, nil, err
+	}
 	config.Once = o.once
 	switch {
 	case a.cluster != nil:
@@ -249,8 +257,29 @@ func runShip(ctx context.Context, a *app, config ship.Config, log *slog.Logger) 
 	}
 	s := agent.Counted()
 	took := time.Since(began)
-	a.say("%d lines, %s in %.1f s: %.0f lines/s, %s/s", s.Messages, humanize.Bytes(uint64(s.Bytes)), took.Seconds(), float64(s.Messages)/took.Seconds(), humanize.Bytes(uint64(float64(s.Bytes)/took.Seconds())))
+	a.say("%d %s, %s in %.1f s: %.0f lines/s, %s/s", s.Messages, english.PluralWord(int(s.Messages), "line", ""), humanize.Bytes(uint64(s.Bytes)), took.Seconds(), float64(s.Messages)/took.Seconds(), humanize.Bytes(uint64(float64(s.Bytes)/took.Seconds())))
+	if config.Once && s.Messages == 0 {
+		return nothingToShip(ctx, config)
+	}
 	return nil
+}
+
+// nothingToShip is the error of a mistyped name: there is none of the files, and the checkpoint has none either.
+func nothingToShip(ctx context.Context, config ship.Config) error {
+	s, err := ship.ReadStatus(ctx, config.Dir)
+	if err != nil {
+		return err
+	}
+	var paths []string
+	for _, in := range s.Inputs {
+		if len(in.Files) > 0 {
+			return nil
+		}
+	}
+	for _, in := range config.Inputs {
+		paths = append(paths, in.Paths...)
+	}
+	return notFoundf("there is nothing to ship: no file that can be read is at %s", strings.Join(paths, " "))
 }
 
 func newShipStatusCommand(a *app) *cobra.Command {
@@ -293,5 +322,5 @@ none runs, it tells what the checkpoint says. -o json has everything.`,
 	}
 	o.addPlace(cmd)
 	addOutputFlag(cmd, &output, "text", "json")
-	return worksOnCluster(cmd)
+	return asksNobody(worksOnCluster(cmd))
 }

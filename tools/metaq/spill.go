@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/client"
@@ -82,7 +83,7 @@ message and a newline, hex its bytes, json an object a line.`,
 		},
 	}
 	addOutputFlag(cmd, &output, "raw", "json", "hex")
-	return cmd
+	return asksNobody(cmd)
 }
 
 func newSpillSendCommand(a *app) *cobra.Command {
@@ -171,7 +172,7 @@ func (a *app) sendSpill(ctx context.Context, name string, skip int, skipDamaged 
 	case err != nil && stored > 0:
 		return fmt.Errorf("%w; %d are stored: go on with --skip %d", err, stored, skip+stored)
 	case err == nil:
-		a.say("%d messages stored", stored)
+		a.say("%d %s stored", stored, english.PluralWord(stored, "message", ""))
 	}
 	return err
 }

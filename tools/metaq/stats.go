@@ -14,20 +14,56 @@ import (
 	"github.com/metaq/metaq/zkcoord"
 )
 
+// statsItems are the items of a broker of this project; one of Metamorphosis has the first five. Its own help knows no more of them either.
+var statsItems = []struct{ name, what string }{
+	{"help", "the items of Metamorphosis"},
+	{"topics", "messages and bytes of every topic"},
+	{"offsets", "first and end offset of every partition"},
+	{"realtime", "what was done in the last minute"},
+	{"config", "the configuration file as it is"},
+	{"reset", "begins the realtime figures again"},
+	{"features", "what the broker can do beyond Metamorphosis"},
+	{"limits", "the bounds in force, by the names of their keys"},
+	{"connections", "connections, refusals, slow readers, bytes in and out"},
+	{"store", "positions, segments, disk, recovery"},
+	{"flush", "what an acknowledgement means, and how long flushes take"},
+	{"groups", "committed offsets of the groups"},
+	{"zk", "the registration in ZooKeeper, and what is in its way"},
+}
+
+// listStatsItems is a line for each item.
+func listStatsItems() string {
+	var b strings.Builder
+	for _, item := range statsItems {
+		fmt.Fprintf(&b, "  %-12s %s\n", item.name, item.what)
+	}
+	return b.String()
+}
+
+// checkItem says so when the answer to stats tells that the item is none, nor a topic: a broker answers with figures of nothing then.
+func checkItem(item, text, where string) error {
+	if stats, _ := parseStats(text); len(stats) > 1 && stats[0].Name == item && stats[1] == (stat{"resultCode", "1"}) {
+		return notFoundf("%s is neither an item of stats nor a topic %s: 'metaq help stats' lists the items, 'metaq topics' the topics", item, where)
+	}
+	return nil
+}
+
 func newStatsCommand(a *app) *cobra.Command {
 	var output string
 	var id int
 	cmd := &cobra.Command{
 		Use:   "stats [ITEM]",
 		Short: "Print the broker's figures",
-		Long: `stats prints the broker's figures. 'metaq stats help' lists the items; the name of a topic is an item too.
-
+		Long: `stats prints the broker's figures: those of ITEM, or an overview. The name of a topic is an item, and these are:
+` + listStatsItems() + `
 With -o raw the answer is printed as the broker sent it, with -o json as an array of objects {"name", "value"}, where
 value is what follows the name on its line.
 
-With --zk all brokers of the cluster are asked, or the one that --broker-id names; the first column, or "broker", is the id then.`,
+With --zk all brokers of the cluster are asked, or the one that --broker-id names; the first column, or "broker", is the id then.
+
+The exit code is 3 when ITEM is neither an item nor a topic.`,
 		Example: `  metaq stats
-  metaq stats help
+  metaq stats limits
   metaq stats topics
   metaq stats --zk 127.0.0.1:2181 --broker-id 1
   metaq stats -o json | jq -r '.[] | select(.name == "cmd_put").value'`,
@@ -61,6 +97,9 @@ With --zk all brokers of the cluster are asked, or the one that --broker-id name
 			if err != nil {
 				return fmt.Errorf("stats of %s: %w", a.broker, err)
 			}
+			if err := checkItem(item, string(text), "on "+a.broker); err != nil {
+				return err
+			}
 			return printStats(a, output, string(text))
 		},
 	}
@@ -88,7 +127,7 @@ func (a *app) clusterStats(ctx context.Context, item string, id int, output stri
 	if id >= 0 && !slices.ContainsFunc(c.masters, func(m zkcoord.BrokerInfo) bool { return m.ID == id }) {
 		return notFoundf("broker %d has no master in %s", id, c)
 	}
-	rows, failed := []clusterStat{}, error(nil)
+	rows, failed, unknown, known := []clusterStat{}, error(nil), error(nil), 0
 	for _, m := range c.masters {
 		if id >= 0 && m.ID != id {
 			continue
@@ -98,6 +137,11 @@ func (a *app) clusterStats(ctx context.Context, item string, id int, output stri
 			failed = errors.Join(failed, err)
 			continue
 		}
+		if err := checkItem(item, text, "in "+c.String()); err != nil {
+			unknown = err // other brokers may have the topic
+			continue
+		}
+		known++
 		list, framed := parseStats(text)
 		if output == "raw" || !framed {
 			a.say("broker %d at %s:", m.ID, m.Addr)
@@ -109,6 +153,9 @@ func (a *app) clusterStats(ctx context.Context, item string, id int, output stri
 		for _, s := range list {
 			rows = append(rows, clusterStat{m.ID, s})
 		}
+	}
+	if known == 0 && failed == nil {
+		return unknown
 	}
 	if output == "json" {
 		if err := json.NewEncoder(a.out).Encode(rows); err != nil {

@@ -59,7 +59,7 @@ func newVersionCommand(a *app) *cobra.Command {
 	}
 	addOutputFlag(cmd, &output, "text", "json")
 	cmd.Flags().BoolVar(&ask, "ask", false, "ask the broker for its version too")
-	return cmd
+	return asksNobody(cmd)
 }
 
 // releaseVersion is the version the linker set, in this package or in the broker's.

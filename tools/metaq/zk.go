@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -60,6 +61,9 @@ The exit code is 3 when there is no such node.`,
 			}
 			from := ""
 			if len(args) == 1 {
+				if !strings.HasPrefix(args[0], "/") {
+					return usagef("%q is no path of a node: it begins with a slash, as in /meta/brokers", args[0])
+				}
 				path, err := zkcoord.ParseRoot(args[0])
 				if err != nil {
 					return usageError{err}

@@ -57,7 +57,7 @@ const window = 32768
 // Open takes the directory of the checkpoint, which no other agent may use, and reads where the one before has ended.
 func Open(config Config, log *slog.Logger) (*Agent, error) {
 	config.Inputs = slices.Clone(config.Inputs)
-	if err := config.check(); err != nil {
+	if err := config.Check(); err != nil {
 		return nil, err
 	}
 	host, err := os.Hostname()
@@ -138,7 +138,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	var saver sync.WaitGroup
 	saver.Go(func() { a.saveNowAndThen(stopSaving) })
 	defer context.AfterFunc(ctx, func() {
-		a.log.Info("stopping: waiting for acknowledgements", "at_most", a.config.Drain)
+		a.log.Info("stopping: waiting for acknowledgements", "at_most", a.config.Drain.String())
 		time.AfterFunc(a.config.Drain, giveUp)
 	})()
 	following.Wait()

@@ -35,13 +35,19 @@ func Load(path string, log *slog.Logger) (Config, error) {
 	c := Default()
 	file, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, SkipUnrecognizableLines: false}, path)
 	if err != nil {
-		return c, fmt.Errorf("ship: the configuration: %w", err)
+		if line, ok := err.(ini.ErrDelimiterNotFound); ok {
+			err = fmt.Errorf("neither a section nor KEY=VALUE: %.40q", strings.TrimSpace(line.Line))
+		}
+		return c, fmt.Errorf("ship: the configuration %s: %w", path, err)
 	}
 	maxLine := DefaultMaxLine
 	for _, section := range file.Sections() {
 		r := &reading{section: section, log: log}
 		switch name := section.Name(); {
 		case name == ini.DefaultSection:
+			if keys := section.KeyStrings(); len(keys) > 0 {
+				return c, fmt.Errorf("ship: %s: %s stands before any section: there are [system], [meta] and [topic...]", path, keys[0])
+			}
 		case name == "system":
 			r.text("checkpoint_path", &c.Dir)
 			r.text("http", &c.HTTP)
@@ -157,7 +163,7 @@ func (r *reading) obsolete(keys ...string) {
 // end says what was wrong.
 func (r *reading) end() error {
 	for _, k := range r.section.KeyStrings() {
-		if r.err == nil && r.section.Name() != ini.DefaultSection && !slices.Contains(r.known, k) {
+		if r.err == nil && !slices.Contains(r.known, k) {
 			return fmt.Errorf("%s: the key is not known; there are %s", k, strings.Join(r.known, ", "))
 		}
 	}

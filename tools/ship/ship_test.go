@@ -319,7 +319,7 @@ checkpoint_name=test_cp
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}
 	in := c.Inputs[0]
@@ -345,6 +345,8 @@ func TestLoad_Mistakes(t *testing.T) {
 		"[topic_1]\ntimeout=soon\n":             `milliseconds`,
 		"[topic_1]\nlog_name_regx=[\n":          `a regular expression`,
 		"[topic_1]\ngzip=perhaps\n":             `true or false`,
+		"topic=t\n[topic_1]\npath=/a\n":         `topic stands before any section`,
+		"[topic_1]\ntopic\n":                    `neither a section nor KEY=VALUE: "topic"`,
 		"[topic_1]\ntopic=t\npath=/a\n[meta]\n": "",
 	} {
 		path := filepath.Join(t.TempDir(), "ship.ini")
@@ -354,6 +356,37 @@ func TestLoad_Mistakes(t *testing.T) {
 		_, err := Load(path, slog.New(slog.NewTextHandler(io.Discard, nil)))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// The examples of a configuration are right, what is commented out in them included.
+func TestConfig_Examples(t *testing.T) {
+	shipped, err := os.ReadFile("../../conf/ship.ini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/shipping.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```ini\n")
+	block, _, _ = strings.Cut(block, "```")
+	for name, text := range map[string]string{
+		"conf/ship.ini":                      string(shipped),
+		"conf/ship.ini without its comments": regexp.MustCompile(`(?m)^# (\w+=)`).ReplaceAllString(string(shipped), "$1"),
+		"docs/shipping.md":                   block,
+	} {
+		path := filepath.Join(t.TempDir(), "ship.ini")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(path, slog.New(slog.DiscardHandler))
+		if err == nil {
+			err = c.Check()
+		}
+		if err != nil || len(c.Inputs) == 0 || c.Broker == "" || c.Dir == "" {
+			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 	}
 }
@@ -383,7 +416,7 @@ func TestConfig_Mistakes(t *testing.T) {
 		in.Name, in.Topic, in.Paths = "t", "t", []string{"/var/log/a"}
 		c.Dir, c.Inputs = t.TempDir(), []Input{in}
 		change(&c)
-		if err := c.check(); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "unknown", "not known")) {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "unknown", "not known")) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

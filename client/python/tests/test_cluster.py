@@ -374,5 +374,5 @@ def test_an_assignment_that_there_is_not_ends_the_consumer(face: Any, cluster: P
 
 def test_a_cluster_takes_one_more_package(monkeypatch: pytest.MonkeyPatch, face: Any) -> None:
     monkeypatch.setitem(sys.modules, "metaq.zk", None)
-    with pytest.raises(metaq.UsageError, match=r"pip install 'metaq\[zk\]'"):
+    with pytest.raises(metaq.UsageError, match=r"pip install 'kazoo"):
         face.producer(ADDRESS)

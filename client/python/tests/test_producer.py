@@ -171,6 +171,25 @@ def test_a_broker_that_says_nothing_is_given_up_and_asked_again(face: Any, topic
     assert 0.4 <= connected[1] - connected[0] < 5
 
 
+def test_a_stranger_fails_the_message(face: Any, topic: str) -> None:
+    """The HTTP port, for example. It breaks the connection with an error that no retry helps while the partitions are asked for."""
+
+    def answer(server: socket.socket) -> None:
+        for _ in range(2):
+            client, _ = server.accept()
+            with client:
+                client.recv(100)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                client.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        with face.producer(f"127.0.0.1:{server.getsockname()[1]}") as producer:
+            for _ in range(2):
+                with pytest.raises(metaq.ProtocolError, match="HTTP"):
+                    producer.send(topic, b"x", timeout=20)
+
+
 def test_without_retries_a_message_fails_at_once(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
     broker = start_broker()
     with face.producer(broker.address, retry_for=0) as producer:

@@ -80,6 +80,8 @@ class Lane:
             if producing.alone:
                 for topic in {s.topic for s in islice(self.queue, count) if not s.chosen}:
                     await producing.ask_partitions(connection, topic)
+                # What is put on a connection that broke meanwhile would never end.
+                connection = await self._connected()
         except MetaQError as err:
             for sending in [self.queue.popleft() for _ in range(min(count, len(self.queue)))]:
                 self.in_flight += 1

@@ -22,6 +22,6 @@ def open_cluster(address: str) -> Cluster:
     try:
         zk = importlib.import_module("metaq.zk")
     except ImportError as err:
-        raise UsageError(f"{address}: a cluster takes one more package: pip install 'metaq[zk]'") from err
+        raise UsageError(f"{address}: a cluster takes kazoo: pip install 'kazoo>=2.9'") from err
     cluster: Cluster = zk.open_cluster(address)
     return cluster

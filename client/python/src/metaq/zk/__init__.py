@@ -7,7 +7,7 @@ A Session is a connection that is opened again for as long as it is wanted. It c
 its time-out: whoever must not act on what others may own by now stops there. A Directory follows who has a topic. A Member shares the
 partitions of a group with the others. Offsets keep how far the group has come.
 
-Only `session` imports kazoo, which `pip install metaq[zk]` brings.
+Only `session` imports kazoo, which the extra `zk` of this package brings.
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ def open_cluster(address: str) -> Cluster:
     try:
         from metaq.zk.coordinator import Coordinator
     except ImportError as e:
-        raise UsageError(f"{address}: a cluster takes kazoo: pip install metaq[zk] ({e})") from e
+        raise UsageError(f"{address}: a cluster takes kazoo: pip install 'kazoo>=2.9' ({e})") from e
     return Coordinator(at)
