@@ -198,6 +198,7 @@ func (f *follower) restore(c *checkpoint) {
 				id: r.identity, path: r.Path, packed: r.Packed, head: r.Head, tail: r.Tail, size: r.Size,
 				acked: r.Position, ackedAfter: cutting(r.Cut), next: r.Position, after: cutting(r.Cut), changed: time.Now(),
 			}
+			fl.addPlace()
 			f.follow(r.Stream, fl)
 			if r.Gone {
 				f.orphan(fl, time.Now())

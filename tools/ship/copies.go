@@ -158,17 +158,18 @@ func (f *follower) orphan(fl *file, now time.Time) {
 const leastCopied = markBytes
 
 // adopt goes on with a file, whose content is not where it was, in the one that was found, if that has it.
-func (f *follower) adopt(c candidate, src source, now time.Time) *file {
-	fl := f.orphanIn(c, src)
+func (f *follower) adopt(c candidate, src source, size int64, now time.Time) *file {
+	fl := f.orphanIn(c, src, size)
 	if fl == nil {
 		return nil
 	}
 	f.orphans = slices.DeleteFunc(f.orphans, func(o *file) bool { return o == fl })
-	if fl.acked < leastCopied {
+	if fl.head.Bytes < leastCopied {
 		return nil // what was found is read from its beginning
 	}
 	f.log.Info("a copy has what a file held", "file", fl.path, "copy", c.path, "from", fl.acked)
 	f.counts.adopted.Add(1)
+	f.lose(fl, fl.size-max(size, fl.next), "the end of a file is lost: it is not in its copy")
 	fl.id, fl.path, fl.packed, fl.live, fl.gone, fl.src, fl.proven = c.id, c.path, isPacked(c.path), !c.rotated, false, src, true
 	fl.size, fl.modified, fl.changed = c.size, c.modified, now
 	if fl.packed {
@@ -180,9 +181,9 @@ func (f *follower) adopt(c candidate, src source, now time.Time) *file {
 }
 
 // orphanIn finds the file whose content is in what was found: the one of which most is known.
-func (f *follower) orphanIn(c candidate, src source) (best *file) {
+func (f *follower) orphanIn(c candidate, src source, size int64) (best *file) {
 	for _, fl := range f.orphans {
-		if fl.stream.path != c.stream || !isPacked(c.path) && c.size < fl.next || best != nil && fl.acked <= best.acked {
+		if fl.stream.path != c.stream || size < fl.next || best != nil && fl.acked <= best.acked {
 			continue
 		}
 		// One that cannot be read is read from its beginning, when it can be.
@@ -195,14 +196,7 @@ func (f *follower) orphanIn(c candidate, src source) (best *file) {
 
 // isCopy says whether what was found has the same content as a file of the stream that is there, from its beginning, and no more: it was copied to be truncated, or
 // compressed to be removed.
-func (f *follower) isCopy(s *stream, c candidate, src source) bool {
-	size := c.size
-	if isPacked(c.path) {
-		var err error
-		if size, err = unpackedSize(src); err != nil {
-			return false
-		}
-	}
+func (f *follower) isCopy(s *stream, c candidate, src source, size int64) bool {
 	if size < leastCopied {
 		return false
 	}
@@ -221,6 +215,34 @@ func (f *follower) isCopy(s *stream, c candidate, src source) bool {
 		}
 	}
 	return false
+}
+
+// orphanBeyond finds the file of which more was read than what was found has: it was read on after it was copied, and then truncated.
+func (f *follower) orphanBeyond(c candidate, src source, size int64) *file {
+	for _, fl := range f.orphans {
+		if fl.stream.path != c.stream || size >= fl.next || fl.head.Bytes < markBytes {
+			continue
+		}
+		// One that cannot be read is read from its beginning, when it can be.
+		if same, err := fl.head.matches(src, 0); err != nil || !same {
+			continue
+		}
+		known := int64(0)
+		for _, p := range fl.places {
+			if p.at > size {
+				break
+			}
+			if same, err := p.before.matches(src, p.at-int64(p.before.Bytes)); err != nil || !same {
+				known = 0
+				break
+			}
+			known = p.at
+		}
+		if known >= leastCopied {
+			return fl
+		}
+	}
+	return nil
 }
 
 // hasBytes says whether a file, which may not be open, has the marked bytes at a place.
@@ -251,13 +273,18 @@ func (f *follower) loseOrphans(now time.Time) {
 			return false
 		}
 		f.changes++
-		if lost := fl.size - fl.acked; lost > 0 {
-			f.counts.lostFiles.Add(1)
-			f.counts.lost.Add(lost)
-			f.log.Error("the rest of a file is lost: it was truncated or removed before it was read", "file", fl.path, "bytes", lost)
-		}
+		f.lose(fl, fl.size-fl.acked, "the rest of a file is lost: it was truncated or removed before it was read")
 		return true
 	})
+}
+
+// lose counts bytes of a file that are lost, if there are any.
+func (f *follower) lose(fl *file, bytes int64, how string) {
+	if bytes > 0 {
+		f.counts.lostFiles.Add(1)
+		f.counts.lost.Add(bytes)
+		f.log.Error(how, "file", fl.path, "bytes", bytes)
+	}
 }
 
 const (
@@ -274,6 +301,7 @@ func (f *follower) remember(fl *file) {
 	}
 	copied := *fl
 	copied.src, copied.blocks = nil, nil
+	clear(f.passed) // the compressed file may be there already
 	f.orphans = append(f.orphans, &copied)
 }
 

@@ -32,6 +32,7 @@ type file struct {
 	acked      int64
 	ackedAfter cutting
 	tail       mark // the bytes before acked
+	places     []place
 	next       int64
 	after      cutting // of what follows next
 	looked     int64   // there is no whole line between next and this
@@ -112,6 +113,7 @@ func (f *file) advance() (moved bool) {
 		f.acked, f.ackedAfter = b.to, b.after
 		if b.tail.Bytes > 0 {
 			f.tail = b.tail
+			f.addPlace()
 		}
 		f.messages += int64(b.lines)
 		f.bytes += b.to - b.from
@@ -119,6 +121,30 @@ func (f *file) advance() (moved bool) {
 	}
 	f.blocks = slices.Delete(f.blocks, 0, n)
 	return n > 0
+}
+
+// A place is a position up to which a file was read, by which a copy is known that ends before the file did.
+type place struct {
+	at     int64
+	before mark
+}
+
+// addPlace notes how far the file is read. Of the places before, so many go that the distances grow with how far back they are: a few of a large file are left.
+func (f *file) addPlace() {
+	if n := len(f.places); n > 0 && f.acked-f.places[n-1].at < markBytes {
+		return
+	}
+	f.places = append(f.places, place{f.acked, f.tail})
+	kept := f.places[:1]
+	for i := 1; i < len(f.places)-1; i++ {
+		if next := f.places[i+1].at; next-kept[len(kept)-1].at > f.acked-next {
+			kept = append(kept, f.places[i])
+		}
+	}
+	if n := len(f.places); n > 1 {
+		kept = append(kept, f.places[n-1])
+	}
+	f.places = kept
 }
 
 // stream is what was written one after the other under one name: the file of that name and those that rotation made of it.

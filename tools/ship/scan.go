@@ -258,9 +258,10 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 		return nil
 	}
 	src, err := f.openCandidate(c)
+	size := c.size // of the content
 	if err == nil && isPacked(c.path) {
 		// One that is being written is not looked at before it is complete: it may be a copy.
-		if _, err = unpackedSize(src); err != nil {
+		if size, err = unpackedSize(src); err != nil {
 			src.Close() // it was only read
 			f.passed[c.id] = c.look
 		}
@@ -269,11 +270,18 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 		f.complain(c.path, "a file cannot be opened, it is tried again", err)
 		return nil
 	}
-	if fl := f.adopt(c, src, now); fl != nil {
+	if fl := f.adopt(c, src, size, now); fl != nil {
 		return fl
 	}
 	s := f.streams[c.stream]
-	if s != nil && c.rotated && f.isCopy(s, c, src) {
+	if s != nil && c.rotated && f.isCopy(s, c, src, size) {
+		src.Close() // it was only read
+		return nil
+	}
+	longer := f.orphanBeyond(c, src, size)
+	if longer != nil && len(longer.blocks) > 0 {
+		// Whether what is on its way arrives decides from where the copy is read. It is looked at again.
+		longer.changed = now
 		src.Close() // it was only read
 		return nil
 	}
@@ -282,9 +290,20 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 		fl.size = 0
 	}
 	head, err := headOf(src, max(c.size, markBytes))
-	if err == nil {
+	switch {
+	case err != nil:
+	case longer != nil:
+		f.log.Info("a copy has what was shipped before", "file", longer.path, "copy", c.path)
 		fl.head = head
-		err = f.begin(fl, c)
+		if err = fl.skipTo(size); err == nil {
+			f.counts.adopted.Add(1)
+			if longer.drained() {
+				f.orphans = slices.DeleteFunc(f.orphans, func(o *file) bool { return o == longer })
+			}
+		}
+	default:
+		fl.head = head
+		err = f.begin(fl, c, size)
 	}
 	if err != nil {
 		src.Close() // it was only read
@@ -302,33 +321,31 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 }
 
 // begin decides where a new file is read from.
-func (f *follower) begin(fl *file, c candidate) error {
+func (f *follower) begin(fl *file, c candidate, size int64) error {
 	past := c.rotated && !c.named && c.modified.Before(f.since)
 	if !past && !(f.first && f.input.FromEnd) {
 		return nil
 	}
-	if fl.packed {
-		end, err := unpackedSize(fl.src)
-		if err != nil {
-			return err
-		}
-		fl.size, fl.ended = end, true
-		fl.acked, fl.next = end, end
-		return nil
-	}
-	at := c.size
-	if !past {
+	at := size
+	if !past && !fl.packed {
 		charset, err := f.input.charset.of(fl.src)
 		if err != nil {
 			return err
 		}
-		if at, err = lastLine(fl.src, c.size, charset.newlines, int64(f.input.MaxLine)); err != nil {
+		if at, err = lastLine(fl.src, size, charset.newlines, int64(f.input.MaxLine)); err != nil {
 			return err
 		}
 	}
-	fl.acked, fl.next = at, at
-	var err error
-	fl.tail, err = tailOf(fl.src, at)
+	return fl.skipTo(at)
+}
+
+// skipTo leaves out what is before a position, of a compressed file everything.
+func (f *file) skipTo(at int64) (err error) {
+	f.acked, f.next = at, at
+	if f.packed {
+		f.size, f.ended = at, true
+	}
+	f.tail, err = tailOf(f.src, at)
 	return err
 }
 
