@@ -155,6 +155,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, closeErr)
 	}
 	sending.Wait()
+	for _, f := range a.followers {
+		if len(f.unshipped) > 0 {
+			err = errors.Join(err, fmt.Errorf("ship: %s: not everything was shipped: %w", f.input.Name, errors.Join(f.unshipped...)))
+		}
+	}
 	return errors.Join(err, a.end())
 }
 

@@ -12,7 +12,7 @@ import (
 // This file has what is done when content is not where it was: files that were truncated, copied, compressed, removed, or changed while nobody looked.
 
 // errNoFile is of a path that is something else.
-var errNoFile = errors.New("it is not a regular file")
+var errNoFile = errors.New("it is not a regular file; of a directory, a pattern names the files: DIR/*.log, or DIR/**/*.log for those below it as well")
 
 // errRenamed is of a path that became another file's after it was found. The next look finds it where it is.
 var errRenamed = errors.New("it was renamed meanwhile")
@@ -210,7 +210,7 @@ func (f *follower) isCopy(s *stream, c candidate, src source, size int64) bool {
 		}
 		head, err := fl.head.matches(src, 0)
 		if err == nil && head && f.hasBytes(fl, tail, size-int64(tail.Bytes)) {
-			f.passed[c.id] = c.look
+			f.passed[c.id] = passed{c.look, nil}
 			return true
 		}
 	}

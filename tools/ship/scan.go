@@ -20,7 +20,8 @@ type candidate struct {
 	rotated bool
 }
 
-// stableScans is how often directories are read again, until two readings are the same: a file that is renamed meanwhile may be missed by one.
+// stableScans is how often directories are read again, until two readings are the same: a file that is renamed meanwhile may be missed by one, and one that is forgotten
+// for that would be shipped again.
 const stableScans = 5
 
 // scan looks for files.
@@ -28,7 +29,7 @@ func (f *follower) scan(now time.Time) {
 	f.crowded = nil // those that still wait are met again
 	found := f.find()
 	for range stableScans {
-		if !slices.ContainsFunc(found, func(c candidate) bool { return f.known[c.id] == nil }) {
+		if !f.changed(found) {
 			break
 		}
 		again := f.find()
@@ -48,13 +49,21 @@ func (f *follower) scan(now time.Time) {
 	}
 	for _, s := range f.streams {
 		for _, fl := range slices.Clone(s.files) {
-			if !seen[fl] {
+			err := f.trouble(fl.path)
+			switch {
+			case seen[fl]:
+			case err == nil:
 				f.miss(fl, now)
+			case fl.src == nil:
+				fl.err = err
 			}
 		}
 	}
 	for _, c := range found {
 		f.meet(c, now)
+	}
+	if len(f.passed) > len(found) {
+		clear(f.passed) // most are not there any more
 	}
 	for path, s := range f.streams {
 		if len(s.files) == 0 && s.blocks == 0 && !slices.ContainsFunc(f.orphans, func(fl *file) bool { return fl.stream == s }) {
@@ -64,9 +73,39 @@ func (f *follower) scan(now time.Time) {
 	f.first = false
 }
 
+// changed says whether there are other files than those that are known.
+func (f *follower) changed(found []candidate) bool {
+	there := map[identity]bool{}
+	for _, c := range found {
+		if f.known[c.id] == nil {
+			return true
+		}
+		there[c.id] = true
+	}
+	for id, fl := range f.known {
+		if !fl.gone && !there[id] && f.trouble(fl.path) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// trouble is why the last look cannot say whether there is something at a path: it, or a directory above it, could not be looked at.
+func (f *follower) trouble(path string) error {
+	if len(f.troubles) == 0 {
+		return nil
+	}
+	for p := path; ; p = filepath.Dir(p) {
+		if err := f.troubles[p]; err != nil || p == filepath.Dir(p) {
+			return err
+		}
+	}
+}
+
 // find lists the files there are, those of a stream in the order in which they were written. Each is listed once, under the name that comes first.
 func (f *follower) find() []candidate {
 	in := f.input
+	clear(f.troubles)
 	var list []candidate
 	at := map[string]int{} // by path
 	add := func(path string, named bool) {
@@ -78,17 +117,17 @@ func (f *follower) find() []candidate {
 			return
 		}
 		l, err := lookAt(path)
+		if err == nil && slices.Contains(in.Paths, path) && !l.regular {
+			err = errNoFile
+		}
 		switch {
-		case err != nil && !os.IsNotExist(err):
-			f.complain(path, "a file cannot be looked at, it is tried again", err)
+		case isNothing(err):
 			return
 		case err != nil:
+			f.suffer(path, "a file cannot be looked at, it is tried again", err)
 			return
 		case !l.regular:
-			if named && !isDirectory(path) {
-				f.complain(path, "it is not followed", errNoFile)
-			}
-			return
+			return // of those that match a pattern, files are meant
 		}
 		at[path] = len(list)
 		list = append(list, candidate{look: l, path: path, stream: path, named: named})
@@ -111,7 +150,7 @@ func (f *follower) find() []candidate {
 			dirs[filepath.Dir(p)] = true
 		}
 		for dir := range dirs {
-			for _, name := range namesIn(dir) {
+			for _, name := range f.namesIn(dir) {
 				p := filepath.Join(dir, name)
 				if slices.ContainsFunc(writtenAs(p), func(as string) bool { return lives[as] }) {
 					add(p, false)
@@ -163,11 +202,7 @@ func (f *follower) namedPaths() []string {
 			names = append(names, p)
 			continue
 		}
-		list, err := filepath.Glob(p)
-		if err != nil { // the pattern was checked
-			f.complain(p, "a pattern cannot be used", err)
-		}
-		names = append(names, list...)
+		names = append(names, glob(p, f.unreadable)...)
 	}
 	return names
 }
@@ -176,14 +211,10 @@ func (f *follower) namedPaths() []string {
 func (f *follower) rotatedPaths() []string {
 	in := f.input
 	if in.RotatedName == nil {
-		list, err := filepath.Glob(in.Rotated)
-		if err != nil { // the pattern was checked
-			f.complain(in.Rotated, "a pattern cannot be used", err)
-		}
-		return list
+		return glob(in.Rotated, f.unreadable)
 	}
 	var list []string
-	for _, name := range namesIn(in.RotatedDir) {
+	for _, name := range f.namesIn(in.RotatedDir) {
 		p := filepath.Join(in.RotatedDir, name)
 		if loc := in.RotatedName.FindStringIndex(p); loc != nil && loc[0] == 0 && loc[1] == len(p) {
 			list = append(list, p)
@@ -192,23 +223,24 @@ func (f *follower) rotatedPaths() []string {
 	return list
 }
 
-// namesIn lists a directory; what cannot be read is empty, as it is for a pattern.
-func namesIn(dir string) []string {
+// namesIn lists a directory, as far as it can be read.
+func (f *follower) namesIn(dir string) []string {
 	d, err := os.Open(dir)
-	if err != nil {
-		return nil
+	if err == nil {
+		defer d.Close()
+		var names []string
+		if names, err = d.Readdirnames(-1); err == nil {
+			return names
+		}
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil
+	if !isNothing(err) {
+		f.unreadable(dir, err)
 	}
-	return names
+	return nil
 }
 
-func isDirectory(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+func (f *follower) unreadable(dir string, err error) {
+	f.suffer(dir, "a directory cannot be read, it is tried again", err)
 }
 
 // meet takes what was found.
@@ -230,8 +262,11 @@ func (f *follower) meet(c candidate, now time.Time) {
 		}
 		fl.modified = c.modified
 	}
-	if fl.src == nil && (!fl.drained() || fl.live) {
-		f.openFile(fl)
+	if fl.src == nil {
+		fl.err = nil // unless it is still so
+		if !fl.drained() || fl.live {
+			f.openFile(fl)
+		}
 	}
 }
 
@@ -254,7 +289,10 @@ func (f *follower) miss(fl *file, now time.Time) {
 
 // discover makes a file of what is not known, unless it is a copy of one that is.
 func (f *follower) discover(c candidate, now time.Time) *file {
-	if l, ok := f.passed[c.id]; ok && l == c.look {
+	if p, ok := f.passed[c.id]; ok && p.look == c.look {
+		if p.err != nil {
+			f.troubles[c.path] = p.err
+		}
 		return nil
 	}
 	src, err := f.openCandidate(c)
@@ -263,11 +301,11 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 		// One that is being written is not looked at before it is complete: it may be a copy.
 		if size, err = unpackedSize(src); err != nil {
 			src.Close() // it was only read
-			f.passed[c.id] = c.look
+			f.passed[c.id] = passed{c.look, err}
 		}
 	}
 	if err != nil {
-		f.complain(c.path, "a file cannot be opened, it is tried again", err)
+		f.suffer(c.path, "a file cannot be opened, it is tried again", err)
 		return nil
 	}
 	if fl := f.adopt(c, src, size, now); fl != nil {
@@ -307,7 +345,7 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 	}
 	if err != nil {
 		src.Close() // it was only read
-		f.complain(c.path, "a file cannot be read, it is tried again", err)
+		f.suffer(c.path, "a file cannot be read, it is tried again", err)
 		return nil
 	}
 	if !f.makeRoom() {

@@ -71,7 +71,7 @@ const (
 	stateRotated  = "rotated"  // it was renamed
 	stateRemoved  = "removed"  // it has no name any more and is read to its end
 	stateMissing  = "missing"  // its content is looked for elsewhere
-	stateWaiting  = "waiting"  // it cannot be opened, or the broker does not take its lines
+	stateWaiting  = "waiting"  // it, or the directory that it is, cannot be read, or the broker does not take its lines
 )
 
 // status is what a follower says.
@@ -107,6 +107,11 @@ func (f *follower) status() InputStatus {
 	for _, fl := range f.orphans {
 		if !fl.drained() {
 			add(fl, stateMissing)
+		}
+	}
+	for path, err := range f.troubles {
+		if !slices.ContainsFunc(in.Files, func(st FileStatus) bool { return st.Path == path }) {
+			in.Files = append(in.Files, FileStatus{Path: path, Stream: path, State: stateWaiting, Problem: err.Error()})
 		}
 	}
 	slices.SortStableFunc(in.Files, func(a, b FileStatus) int { return cmp.Compare(a.Stream, b.Stream) })
