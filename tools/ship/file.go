@@ -94,6 +94,8 @@ type block struct {
 	before   cutting
 	after    cutting
 	tail     mark
+	cut      int   // lines that were too long
+	dropped  int64 // bytes of these that are in no message
 	bodies   [][]byte
 	lines    int
 	buf      []byte
@@ -115,6 +117,9 @@ func (f *file) advance() (moved bool) {
 			f.tail = b.tail
 			f.addPlace()
 		}
+		counts := &f.stream.follower.counts
+		counts.cut.Add(int64(b.cut))
+		counts.dropped.Add(b.dropped)
 		f.messages += int64(b.lines)
 		f.bytes += b.to - b.from
 		n++

@@ -153,6 +153,17 @@ func TestShip_WhatTheBrokerRefusesIsSetAside(t *testing.T) {
 	r.eventually("what follows", func() bool { return slices.Contains(r.lines(), "4") })
 }
 
+// What was sent again is not counted again.
+func TestShip_CutLinesAreCountedOnce(t *testing.T) {
+	r := newRig(t, "a.log", func(in *Input) { in.MaxLine = 1100 }, metaqtest.Set("maxMessageSize", "1120"))
+	r.write("a.log", "1\n"+strings.Repeat("b", 2000)+"\n2\n") // with its mark, the second one is too large for the broker
+	r.begin()
+	r.file("a.log", func(f FileStatus) bool { return f.Size > 0 && f.Lag == 0 })
+	if s := r.agent.Status().Inputs[0]; s.Cut != 1 || s.CutBytes != 900 || s.Refused != 1 {
+		t.Errorf("counted %+v", s)
+	}
+}
+
 func TestShip_OrderNoneSpreadsAndAttributesTellTheFile(t *testing.T) {
 	r := newRig(t, "*.log", func(in *Input) { in.Order, in.Attribute = OrderNone, "of {path}" }, metaqtest.Set("numPartitions", "4"))
 	r.write("a.log", text(numbered(1, 100)))
