@@ -182,6 +182,15 @@ func (f *follower) record() checkpointInput {
 	return c
 }
 
+// checkClock sees to a clock that was wrong at the first look and is right now: then it is not known what was written before that, and nothing counts as old.
+func (f *follower) checkClock(now time.Time) {
+	if f.since.Round(0).After(now.Round(0)) { // without what does not follow the clock
+		f.log.Warn("the clock was ahead at the first start: rotated files count as written after it", "since", f.since)
+		f.since = time.Time{}
+		f.changes++
+	}
+}
+
 // restore begins where an agent before has ended.
 func (f *follower) restore(c *checkpoint) {
 	f.since, f.first = time.Now(), true
@@ -193,6 +202,7 @@ func (f *follower) restore(c *checkpoint) {
 			continue
 		}
 		f.since, f.first = in.Since, false
+		f.checkClock(time.Now())
 		for _, r := range in.Files {
 			fl := &file{
 				id: r.identity, path: r.Path, packed: r.Packed, head: r.Head, tail: r.Tail, size: r.Size,

@@ -27,6 +27,7 @@ type file struct {
 	size     int64 // unknown of a compressed file: grows with what is read, until ended
 	ended    bool  // of a compressed file: size is known
 	modified time.Time
+	polled   time.Time // when it was modified, as of the last poll
 	changed  time.Time // when its size was seen to change, or its name
 
 	acked      int64

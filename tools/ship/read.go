@@ -228,10 +228,17 @@ func (f *follower) pollFile(s *stream, fl *file, last bool, now time.Time) {
 			f.overwritten(fl)
 			return
 		}
+		// What has grown is compared when it is read.
+		if l.size == fl.size && !l.modified.Equal(fl.polled) && !fl.polled.IsZero() {
+			if same, err := f.sameHead(fl, l.size); err == nil && !same {
+				f.overwritten(fl)
+				return
+			}
+		}
 		if l.size != fl.size {
 			fl.size, fl.changed = l.size, now
 		}
-		fl.modified = l.modified
+		fl.modified, fl.polled = l.modified, l.modified
 	}
 	quiet := now.Sub(fl.changed)
 	left := fl.gone || !fl.live // by whoever writes, as far as can be seen

@@ -26,6 +26,7 @@ const stableScans = 5
 
 // scan looks for files.
 func (f *follower) scan(now time.Time) {
+	f.checkClock(now)
 	f.crowded = nil // those that still wait are met again
 	found := f.find()
 	for range stableScans {
