@@ -98,6 +98,9 @@ SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeo
 	return worksOnCluster(cmd)
 }
 
+// ofInput are the flags that say something of the files of the command line.
+var ofInput = []string{"from", "order", "encoding", "event-start", "event-continues", "event-wait", "rotate-wait", "max-line", "gzip", "rotated", "attribute"}
+
 // addPlace adds the flags that say where the checkpoint is.
 func (o *shipOptions) addPlace(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.config, "config", "c", "", "configuration `FILE`")
@@ -147,6 +150,11 @@ func (o *shipOptions) load(a *app, cmd *cobra.Command, args []string) (ship.Conf
 	case o.config == "" && o.topic == "":
 		return config, nil, usagef("--topic is missing")
 	case o.config != "":
+		for _, name := range ofInput {
+			if cmd.Flags().Changed(name) {
+				return config, nil, usagef("--%s is for files of the command line: in a configuration, each section has a key for it", name)
+			}
+		}
 		if config, err = ship.Load(o.config, log); err != nil {
 			return config, nil, err
 		}

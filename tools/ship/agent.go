@@ -36,6 +36,7 @@ type Agent struct {
 	followers []*follower
 	began     time.Time
 	http      *httpSide
+	left      []checkpointInput // of other agents with the same checkpoint
 
 	saving  sync.Mutex        // a checkpoint is being written
 	saved   map[string]uint64 // by input: the changes of the last one
@@ -77,6 +78,7 @@ func Open(config Config, log *slog.Logger) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.lock.release())
 	}
+	a.leave(old)
 	for i := range a.config.Inputs {
 		f := newFollower(a, &a.config.Inputs[i])
 		f.restore(old)

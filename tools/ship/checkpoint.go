@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -35,8 +36,30 @@ type checkpoint struct {
 
 type checkpointInput struct {
 	Name  string           `json:"name"`
-	Since time.Time        `json:"since"` // when it was first looked at
-	Files []checkpointFile `json:"files"` // those of a stream in their order
+	Since time.Time        `json:"since"`         // when it was first looked at
+	Left  time.Time        `json:"left,omitzero"` // when an agent was first started without it
+	Files []checkpointFile `json:"files"`         // those of a stream in their order
+}
+
+// keepLeft is how long it is known of an input how far it was read that no agent was told of any more.
+const keepLeft = 30 * 24 * time.Hour
+
+// leave keeps what a checkpoint says of inputs that this agent does not have.
+func (a *Agent) leave(c *checkpoint) {
+	if c == nil {
+		return
+	}
+	for _, in := range c.Inputs {
+		if slices.ContainsFunc(a.config.Inputs, func(x Input) bool { return x.Name == in.Name }) {
+			continue
+		}
+		if in.Left.IsZero() {
+			in.Left = time.Now()
+		}
+		if time.Since(in.Left) < keepLeft {
+			a.left = append(a.left, in)
+		}
+	}
 }
 
 type checkpointFile struct {
@@ -135,7 +158,7 @@ func (a *Agent) save() error {
 	if same {
 		return nil
 	}
-	c, changes := checkpoint{Written: time.Now()}, map[string]uint64{}
+	c, changes := checkpoint{Written: time.Now(), Inputs: slices.Clone(a.left)}, map[string]uint64{}
 	for _, f := range a.followers {
 		f.ask(func() {
 			c.Inputs = append(c.Inputs, f.record())

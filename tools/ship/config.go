@@ -152,6 +152,11 @@ func (in *Input) check() (err error) {
 	return err
 }
 
+// names says whether a path is one that the input names.
+func (in *Input) names(path string) bool {
+	return slices.ContainsFunc(in.Paths, func(p string) bool { return p == path || isPattern(p) && matches(p, path) })
+}
+
 // isPattern says whether a path stands for several files.
 func isPattern(path string) bool {
 	for i := 0; i < len(path); i++ {

@@ -14,6 +14,9 @@ import (
 // errNoFile is of a path that is something else.
 var errNoFile = errors.New("it is not a regular file; of a directory, a pattern names the files: DIR/*.log, or DIR/**/*.log for those below it as well")
 
+// errUnnamed is of a file that is in the checkpoint only.
+var errUnnamed = errors.New("it is not followed: no path names it any more")
+
 // errRenamed is of a path that became another file's after it was found. The next look finds it where it is.
 var errRenamed = errors.New("it was renamed meanwhile")
 

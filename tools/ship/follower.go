@@ -320,7 +320,7 @@ func (f *follower) troubled() (list []error) {
 	}
 	for _, s := range f.streams {
 		for _, fl := range s.files {
-			if fl.err != nil && f.trouble(fl.path) == nil {
+			if fl.err != nil && fl.err != errUnnamed && f.trouble(fl.path) == nil {
 				list = append(list, fmt.Errorf("%s: %w", fl.path, fl.err))
 			}
 		}

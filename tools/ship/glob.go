@@ -23,6 +23,22 @@ func glob(pattern string, unreadable func(dir string, err error)) []string {
 	return slices.Compact(g.paths) // several anyDepth may find the same
 }
 
+// matches says whether a pattern stands for a path, whether there is such a file or not.
+func matches(pattern, path string) bool {
+	return matchElements(strings.Split(pattern, "/"), strings.Split(path, "/"))
+}
+
+func matchElements(pattern, path []string) bool {
+	switch {
+	case len(pattern) == 0 || len(path) == 0:
+		return len(pattern) == len(path)
+	case pattern[0] == anyDepth && len(pattern) > 1:
+		return matchElements(pattern[1:], path) || matchElements(pattern, path[1:])
+	}
+	ok, err := filepath.Match(pattern[0], path[0])
+	return ok && err == nil && matchElements(pattern[1:], path[1:])
+}
+
 type globber struct {
 	unreadable func(string, error)
 	paths      []string

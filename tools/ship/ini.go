@@ -33,15 +33,24 @@ func DefaultInput() Input {
 // those it knows; what has no meaning here any more is told to log.
 func Load(path string, log *slog.Logger) (Config, error) {
 	c := Default()
-	file, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, SkipUnrecognizableLines: false}, path)
+	// What stands there twice would otherwise be the last of both, without a word.
+	file, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, IgnoreContinuation: true, AllowNonUniqueSections: true, AllowShadows: true}, path)
 	if err != nil {
 		return c, fmt.Errorf("ship: the configuration: %w", err)
 	}
 	maxLine := DefaultMaxLine
+	seen := map[string]bool{}
 	for _, section := range file.Sections() {
 		r := &reading{section: section, log: log}
+		if seen[section.Name()] {
+			return c, fmt.Errorf("ship: %s: there are two sections [%s]: give them different names, as [topic_1] and [topic_2]", path, section.Name())
+		}
+		seen[section.Name()] = true
 		switch name := section.Name(); {
 		case name == ini.DefaultSection:
+			for _, k := range section.KeyStrings() {
+				return c, fmt.Errorf("ship: %s: %s stands before any section", path, k)
+			}
 		case name == "system":
 			r.text("checkpoint_path", &c.Dir)
 			r.text("http", &c.HTTP)
@@ -87,8 +96,15 @@ type reading struct {
 // value is the text of a key, if it has one.
 func (r *reading) value(key string) (string, bool) {
 	r.known = append(r.known, key)
-	v := strings.TrimSpace(r.section.Key(key).String())
-	return v, r.section.HasKey(key) && v != ""
+	if !r.section.HasKey(key) {
+		return "", false
+	}
+	k := r.section.Key(key)
+	if len(k.ValueWithShadows()) > 1 && r.err == nil {
+		r.err = fmt.Errorf("%s is given twice; several files stand in one path, with commas between", key)
+	}
+	v := strings.TrimSpace(k.Value())
+	return v, v != ""
 }
 
 func (r *reading) fail(key, value, want string) {
@@ -157,7 +173,7 @@ func (r *reading) obsolete(keys ...string) {
 // end says what was wrong.
 func (r *reading) end() error {
 	for _, k := range r.section.KeyStrings() {
-		if r.err == nil && r.section.Name() != ini.DefaultSection && !slices.Contains(r.known, k) {
+		if r.err == nil && !slices.Contains(r.known, k) {
 			return fmt.Errorf("%s: the key is not known; there are %s", k, strings.Join(r.known, ", "))
 		}
 	}

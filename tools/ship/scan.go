@@ -53,6 +53,8 @@ func (f *follower) scan(now time.Time) {
 			err := f.trouble(fl.path)
 			switch {
 			case seen[fl]:
+			case f.unnamed(fl):
+				fl.err = errUnnamed
 			case err == nil:
 				f.miss(fl, now)
 			case fl.src == nil:
@@ -84,11 +86,20 @@ func (f *follower) changed(found []candidate) bool {
 		there[c.id] = true
 	}
 	for id, fl := range f.known {
-		if !fl.gone && !there[id] && f.trouble(fl.path) == nil {
+		if !fl.gone && !there[id] && fl.err != errUnnamed && f.trouble(fl.path) == nil {
 			return true
 		}
 	}
 	return false
+}
+
+// unnamed says whether a file is still there that an agent before has read and this one was not told to. How far it was read stays in the checkpoint.
+func (f *follower) unnamed(fl *file) bool {
+	if fl.src != nil || f.input.names(fl.stream.path) {
+		return false
+	}
+	l, err := lookAt(fl.path)
+	return err == nil && l.id == fl.id
 }
 
 // trouble is why the last look cannot say whether there is something at a path: it, or a directory above it, could not be looked at.
@@ -139,8 +150,10 @@ func (f *follower) find() []candidate {
 	}
 	// What a rotated file was written as.
 	lives := map[string]bool{}
-	for p := range f.streams {
-		lives[p] = true
+	for p := range f.streams { // it may have no name just now
+		if in.names(p) {
+			lives[p] = true
+		}
 	}
 	for _, p := range names {
 		lives[p] = true

@@ -357,6 +357,10 @@ func TestLoad_Mistakes(t *testing.T) {
 		"[topic_1]\nlog_name_regx=[\n":          `a regular expression`,
 		"[topic_1]\ngzip=perhaps\n":             `true or false`,
 		"[topic_1]\ntopic=t\npath=/a\n[meta]\n": "",
+		"topic=t\n[topic_1]\npath=/a\n":         `topic stands before any section`,
+		"[topic]\ntopic=a\n[topic]\ntopic=b\n":  `two sections [topic]`,
+		"[topic_1]\npath=/a\npath=/b\n":         `path is given twice`,
+		"[topic_1]\nevent_start=%(a)s\\\\\n":    "",
 	} {
 		path := filepath.Join(t.TempDir(), "ship.ini")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -398,4 +402,31 @@ func TestConfig_Mistakes(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// One agent after the other uses a checkpoint, each for other files. What the others have shipped stays known.
+func TestCheckpoint_OfOthersIsKept(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	use := func(name, path string) {
+		r.config.Inputs[0].Name, r.config.Inputs[0].Paths = name, []string{r.path(path)}
+	}
+	r.write("a.log", "a1\n")
+	r.write("b.log", "b1\n")
+	r.write("c.log", "c1\n")
+	r.once()
+	use("another", "b.log")
+	r.once()
+	use("another", "c.log") // an input has other files than before
+	r.once()
+	r.want("a1", "b1", "c1")
+	r.rename("b.log", "b.log.1") // nobody is told of b.log
+	r.write("b.log", "b2\n")
+	r.once()
+	use("t", "a.log")
+	r.once()
+	r.want("a1", "b1", "c1")
+	use("another", "b.log")
+	r.write("b.log", "b3\n")
+	r.once()
+	r.want("a1", "b1", "c1", "b2", "b3")
 }

@@ -201,6 +201,9 @@ func TestGlob(t *testing.T) {
 		var got []string
 		for _, p := range glob(filepath.Join(dir, pattern), func(dir string, err error) { t.Errorf("%s: %v", dir, err) }) {
 			got = append(got, strings.TrimPrefix(p, dir+"/"))
+			if !matches(filepath.Join(dir, pattern), p) {
+				t.Errorf("%s: %s does not match", pattern, p)
+			}
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", pattern, got, want)
