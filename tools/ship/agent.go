@@ -183,7 +183,7 @@ func (a *Agent) saveNowAndThen(stop <-chan struct{}) {
 		}
 		began := time.Now()
 		a.save() // it tells what is wrong
-		wait = max(saveEvery, 2*time.Since(began))
+		wait = max(saveEvery, restFactor*time.Since(began))
 	}
 }
 

@@ -4,6 +4,7 @@ package ship
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -429,4 +430,40 @@ func TestCheckpoint_OfOthersIsKept(t *testing.T) {
 	r.write("b.log", "b3\n")
 	r.once()
 	r.want("a1", "b1", "c1", "b2", "b3")
+}
+
+// Whoever asks for the status again and again is in no agent's way.
+func TestLock_IsNotTakenByWhoAsks(t *testing.T) {
+	dir := t.TempDir()
+	stop, asked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				asked <- nil
+				return
+			default:
+			}
+			if _, _, err := whoHolds(dir); err != nil && !errors.Is(err, io.EOF) { // of one that has just begun
+				asked <- err
+				return
+			}
+		}
+	}()
+	for range 2000 {
+		l, err := takeLock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, held, err := whoHolds(dir); err != nil || !held || h.PID != os.Getpid() {
+			t.Fatalf("%+v, %t, %v", h, held, err)
+		}
+		if err := l.release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
 }
