@@ -62,29 +62,37 @@ func (f *follower) openFile(fl *file) {
 	f.open++
 }
 
-// makeRoom closes a file with nothing to read when there are too many open ones, the one that has not changed for the longest time. It says whether another one may
-// be opened.
+// roomPart is which part of the files is closed at once to make room for others. Looking for one at a time would take a look at all of them for each.
+const roomPart = 16
+
+// makeRoom closes files with nothing to read when there are too many open ones, those that have not changed for the longest time. It says whether another one may be
+// opened.
 func (f *follower) makeRoom() bool {
 	if f.open < f.agent.mostFiles {
 		return true
 	}
-	var quietest *file
+	if f.full {
+		return false
+	}
+	var quiet []*file
 	for _, s := range f.streams {
 		for _, fl := range s.files {
-			if fl.src != nil && fl.done() && (quietest == nil || fl.changed.Before(quietest.changed)) {
-				quietest = fl
+			if fl.src != nil && fl.done() {
+				quiet = append(quiet, fl)
 			}
 		}
 	}
-	if quietest == nil {
-		return false
+	slices.SortFunc(quiet, func(a, b *file) int { return a.changed.Compare(b.changed) })
+	for _, fl := range quiet[:min(len(quiet), max(1, f.agent.mostFiles/roomPart))] {
+		fl.close()
 	}
-	quietest.close()
-	return true
+	f.full = len(quiet) == 0
+	return !f.full
 }
 
 // openCrowded opens files for which there was no room before.
 func (f *follower) openCrowded() {
+	f.full = false
 	waiting := f.crowded
 	f.crowded = nil
 	for i, fl := range waiting {

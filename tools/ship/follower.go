@@ -40,6 +40,7 @@ type follower struct {
 	queue   []*stream
 	open    int     // files
 	crowded []*file // that are to be opened when others can be closed
+	full    bool    // no other can be, as of the last poll
 
 	scanAt, pollAt time.Time
 	troubles       map[string]error // by path: what the last look could not look at

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -207,6 +208,40 @@ func TestGlob(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", pattern, got, want)
+		}
+	}
+}
+
+type noSource struct{ source }
+
+func (noSource) Close() error { return nil }
+
+// More files than may be open, each looked at in its turn, take no time that grows with the square of their number.
+func TestMakeRoom_OfManyFiles(t *testing.T) {
+	const files, open = 40_000, 1000
+	for _, busy := range []bool{true, false} {
+		in := DefaultInput()
+		f := newFollower(&Agent{log: slog.New(slog.DiscardHandler), mostFiles: open}, &in)
+		for n := range files {
+			path := filepath.Join("/nowhere", strconv.Itoa(n))
+			fl := &file{id: identity{Inode: uint64(n)}, path: path}
+			if n < open {
+				fl.src = noSource{}
+			}
+			if n >= open || busy {
+				fl.size = 1 // not read
+			}
+			f.follow(path, fl)
+		}
+		began := time.Now()
+		for _, s := range f.streams {
+			if fl := s.files[0]; fl.src == nil {
+				f.openFile(fl)
+			}
+		}
+		f.openCrowded()
+		if took := time.Since(began); took > patience/2 {
+			t.Errorf("busy %t: %s for %d files", busy, took, files)
 		}
 	}
 }
