@@ -3,16 +3,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -57,7 +54,8 @@ one partition, in their order; --order none spreads them.
 
 -c reads a configuration with several topics, also an original tail4j.ini. docs/shipping.md explains its keys.
 
-SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeout long.`,
+SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeout long. SIGHUP does this as well, and with -c it then starts
+again with what the configuration says now, if that has no mistake.`,
 		Example: `  metaq ship --topic web /var/log/nginx/access.log
   metaq ship --topic app '/var/log/app/*.log' --event-start '^\d{4}-\d\d-\d\d'   # stack traces stay together
   metaq ship --topic old --encoding gbk --once /data/import.log                  # all there is, then end
@@ -69,7 +67,14 @@ SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeo
 			if err != nil {
 				return err
 			}
-			return runShip(cmd.Context(), a, config, log)
+			run := shipRun{app: a, config: config, log: log}
+			if o.config != "" {
+				run.reread = func() (ship.Config, error) {
+					config, _, err := o.load(a, cmd, args)
+					return config, err
+				}
+			}
+			return run.run(cmd.Context())
 		},
 	}
 	flags := cmd.Flags()
@@ -239,26 +244,6 @@ func (o *shipOptions) input(paths []string) (in ship.Input, err error) {
 		}
 	}
 	return in, nil
-}
-
-func runShip(ctx context.Context, a *app, config ship.Config, log *slog.Logger) error {
-	agent, err := ship.Open(config, log)
-	if err != nil {
-		return err
-	}
-	// An interrupt stops in order here, as SIGTERM does, and a second one of either ends the process.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	defer context.AfterFunc(ctx, stop)()
-	log.Info("shipping", "broker", config.Broker, "checkpoint", config.Dir, "http", agent.HTTPAddr(), "version", releaseVersion(), "pid", os.Getpid())
-	began := time.Now()
-	if err := agent.Run(ctx); err != nil {
-		return err
-	}
-	s := agent.Counted()
-	took := time.Since(began)
-	a.say("%d lines, %s in %.1f s: %.0f lines/s, %s/s", s.Messages, humanize.Bytes(uint64(s.Bytes)), took.Seconds(), float64(s.Messages)/took.Seconds(), humanize.Bytes(uint64(float64(s.Bytes)/took.Seconds())))
-	return nil
 }
 
 func newShipStatusCommand(a *app) *cobra.Command {

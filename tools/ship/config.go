@@ -82,6 +82,12 @@ const (
 	mostMaxLine  = 64 << 20
 )
 
+// Validate says what is wrong.
+func (c Config) Validate() error {
+	c.Inputs = slices.Clone(c.Inputs)
+	return c.check()
+}
+
 // check says what is wrong, and completes the rest.
 func (c *Config) check() error {
 	switch {
