@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // The checkpoint is a file of two parts: a line that says what it is and carries the checksum of the rest, and JSON for whoever wants to look.
@@ -41,6 +42,32 @@ type checkpointInput struct {
 	Files []checkpointFile `json:"files"`         // those of a stream in their order
 }
 
+// fileName is a path. JSON has text only: one that is no UTF-8 is {"base64":"..."} there.
+type fileName string
+
+type encodedName struct {
+	Base64 []byte `json:"base64"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (n fileName) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(n)) {
+		return json.Marshal(string(n))
+	}
+	return json.Marshal(encodedName{[]byte(n)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *fileName) UnmarshalJSON(b []byte) error {
+	if bytes.HasPrefix(b, []byte("{")) {
+		var e encodedName
+		err := json.Unmarshal(b, &e)
+		*n = fileName(e.Base64)
+		return err
+	}
+	return json.Unmarshal(b, (*string)(n))
+}
+
 // keepLeft is how long it is known of an input how far it was read that no agent was told of any more.
 const keepLeft = 30 * 24 * time.Hour
 
@@ -63,8 +90,8 @@ func (a *Agent) leave(c *checkpoint) {
 }
 
 type checkpointFile struct {
-	Stream string `json:"stream"`
-	Path   string `json:"path"`
+	Stream fileName `json:"stream"`
+	Path   fileName `json:"path"`
 	identity
 	Gone     bool  `json:"gone,omitempty"` // its content is no longer where it was
 	Packed   bool  `json:"packed,omitempty"`
@@ -190,7 +217,7 @@ func (f *follower) record() checkpointInput {
 	c := checkpointInput{Name: f.input.Name, Since: f.since}
 	add := func(fl *file, gone bool) {
 		c.Files = append(c.Files, checkpointFile{
-			Stream: fl.stream.path, Path: fl.path, identity: fl.id, Gone: gone, Packed: fl.packed,
+			Stream: fileName(fl.stream.path), Path: fileName(fl.path), identity: fl.id, Gone: gone, Packed: fl.packed,
 			Position: fl.acked, Cut: uint8(fl.ackedAfter), Size: fl.size, Head: fl.head, Tail: fl.tail,
 		})
 	}
@@ -228,11 +255,11 @@ func (f *follower) restore(c *checkpoint) {
 		f.checkClock(time.Now())
 		for _, r := range in.Files {
 			fl := &file{
-				id: r.identity, path: r.Path, packed: r.Packed, head: r.Head, tail: r.Tail, size: r.Size,
+				id: r.identity, path: string(r.Path), packed: r.Packed, head: r.Head, tail: r.Tail, size: r.Size,
 				acked: r.Position, ackedAfter: cutting(r.Cut), next: r.Position, after: cutting(r.Cut), changed: time.Now(),
 			}
 			fl.addPlace()
-			f.follow(r.Stream, fl)
+			f.follow(string(r.Stream), fl)
 			if r.Gone {
 				f.orphan(fl, time.Now())
 			}

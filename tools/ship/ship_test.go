@@ -467,3 +467,21 @@ func TestLock_IsNotTakenByWhoAsks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Names of files are bytes, in whatever encoding they were given.
+func TestCheckpoint_NamesThatAreNoUTF8(t *testing.T) {
+	r := newRig(t, "*.log", func(in *Input) { in.Attribute = "{path}" }, metaqtest.Set("numPartitions", "64"))
+	const name = "\xc8\xd5\xd6\xbe.log"
+	r.write(name, "1\n")
+	r.begin()
+	r.want("1")
+	r.end()
+	r.write(name, "2\n")
+	r.begin()
+	r.eventually("both lines", func() bool { return len(r.lines()) == 2 })
+	for _, m := range r.stored() {
+		if m.Partition != r.stored()[0].Partition || m.Attribute != r.path(name) {
+			t.Errorf("%q is in partition %d, of %q", m.Body, m.Partition, m.Attribute)
+		}
+	}
+}

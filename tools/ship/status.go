@@ -174,10 +174,10 @@ func statusOfCheckpoint(dir string) (Status, error) {
 		st := InputStatus{Name: in.Name}
 		for _, f := range in.Files {
 			size := f.Size
-			if l, err := lookAt(f.Path); err == nil && l.id == f.identity && !f.Packed {
+			if l, err := lookAt(string(f.Path)); err == nil && l.id == f.identity && !f.Packed {
 				size = l.size // what was written since
 			}
-			st.Files = append(st.Files, FileStatus{Path: f.Path, Stream: f.Stream, State: "stopped", Inode: f.Inode, Size: size, Position: f.Position, Sent: f.Position, Lag: max(0, size-f.Position)})
+			st.Files = append(st.Files, FileStatus{Path: string(f.Path), Stream: string(f.Stream), State: "stopped", Inode: f.Inode, Size: size, Position: f.Position, Sent: f.Position, Lag: max(0, size-f.Position)})
 		}
 		s.Inputs = append(s.Inputs, st)
 	}
