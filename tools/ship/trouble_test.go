@@ -245,3 +245,43 @@ func TestMakeRoom_OfManyFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestShip_DamagedAndConcatenatedCompressedFiles(t *testing.T) {
+	r := newRig(t, "a.log", func(in *Input) { in.Gzip = true })
+	r.write("a.log", "1\n")
+	r.begin()
+	r.want("1")
+	pack(t, r.path("part"), numbered(1, 1000))
+	part, err := os.ReadFile(r.path("part"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := slices.Clone(part)
+	damaged[len(damaged)/2] ^= 0xff
+	r.write("a.log.2.gz", string(damaged))
+	r.write("a.log.3.gz", string(part[:len(part)/2]))
+	for _, name := range []string{"a.log.2.gz", "a.log.3.gz"} {
+		r.file(name, func(f FileStatus) bool {
+			return f.State == stateWaiting && strings.Contains(f.Problem, "incomplete or damaged")
+		})
+	}
+	r.write("a.log.1.gz", string(part)+string(part)) // as `cat` makes one of two
+	r.want(slices.Concat([]string{"1"}, numbered(1, 1000), numbered(1, 1000))...)
+	r.file("a.log.2.gz", func(f FileStatus) bool { return f.State == stateWaiting }) // it is told of for as long as it is there
+	r.remove("a.log.2.gz")
+	r.eventually("the damaged file to be gone", func() bool {
+		return !slices.ContainsFunc(r.agent.Status().Inputs[0].Files, func(f FileStatus) bool { return f.Path == r.path("a.log.2.gz") })
+	})
+}
+
+func TestShip_TheRateIsKept(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	r.config.Rate = 1 << 20
+	r.write("a.log", strings.Repeat(strings.Repeat("x", 1023)+"\n", 1600))
+	began := time.Now()
+	r.once()
+	// A tenth of a second is sent at once.
+	if took, least := time.Since(began), 1450*time.Millisecond; took < least {
+		t.Errorf("1600 KiB took %s at 1 MiB a second, less than %s", took, least)
+	}
+}
