@@ -77,7 +77,7 @@ func (r *shipRun) ship(ctx context.Context, hangups <-chan os.Signal) (again boo
 func (r *shipRun) reload() bool {
 	config, err := r.reread()
 	if err == nil {
-		err = config.Validate()
+		err = config.Check()
 	}
 	if err != nil {
 		r.log.Error("the configuration has a mistake, the one before stays in use", "error", err)

@@ -58,7 +58,7 @@ const window = 32768
 // Open takes the directory of the checkpoint, which no other agent may use, and reads where the one before has ended.
 func Open(config Config, log *slog.Logger) (*Agent, error) {
 	config.Inputs = slices.Clone(config.Inputs)
-	if err := config.check(); err != nil {
+	if err := config.Check(); err != nil {
 		return nil, err
 	}
 	host, err := os.Hostname()
@@ -193,6 +193,7 @@ func (f *follower) send(ctx context.Context) {
 	for b := range f.blocks {
 		f.signal() // there is room for another one
 		f.limitRate(ctx, b)
+		b.sent.Store(int64(time.Since(f.agent.began)))
 		s := b.file.stream
 		m := client.Message{Topic: topic, Attribute: s.attribute}
 		if ordered {

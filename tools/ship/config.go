@@ -82,14 +82,8 @@ const (
 	mostMaxLine  = 64 << 20
 )
 
-// Validate says what is wrong.
-func (c Config) Validate() error {
-	c.Inputs = slices.Clone(c.Inputs)
-	return c.check()
-}
-
-// check says what is wrong, and completes the rest.
-func (c *Config) check() error {
+// Check says what is wrong, and completes the rest. Open does the same; it is here for who wants to know before.
+func (c *Config) Check() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("ship: there is no directory for the checkpoint")

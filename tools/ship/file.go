@@ -102,6 +102,7 @@ type block struct {
 	buf      []byte
 	cost     int64 // in the budget
 
+	sent    atomic.Int64          // when it was handed to the producer, since the start of the agent; 0 before
 	left    atomic.Int32          // lines that are not answered
 	failure atomic.Pointer[error] // of a line
 	refused []byte                // the line, if it is the only one and has failed

@@ -48,8 +48,8 @@ func Load(path string, log *slog.Logger) (Config, error) {
 		seen[section.Name()] = true
 		switch name := section.Name(); {
 		case name == ini.DefaultSection:
-			for _, k := range section.KeyStrings() {
-				return c, fmt.Errorf("ship: %s: %s stands before any section", path, k)
+			if keys := section.KeyStrings(); len(keys) > 0 {
+				return c, fmt.Errorf("ship: %s: %s stands before any section: there are [system], [meta] and [topic...]", path, keys[0])
 			}
 		case name == "system":
 			r.text("checkpoint_path", &c.Dir)

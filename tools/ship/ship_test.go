@@ -331,7 +331,7 @@ checkpoint_name=test_cp
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}
 	in := c.Inputs[0]
@@ -399,7 +399,7 @@ func TestConfig_Mistakes(t *testing.T) {
 		in.Name, in.Topic, in.Paths = "t", "t", []string{"/var/log/a"}
 		c.Dir, c.Inputs = t.TempDir(), []Input{in}
 		change(&c)
-		if err := c.check(); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "unknown", "not known")) {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "unknown", "not known")) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

@@ -74,6 +74,19 @@ const (
 	stateWaiting  = "waiting"  // it, or the directory that it is, cannot be read, or the broker does not take its lines
 )
 
+// late is when an acknowledgement is waited for longer than the flush of a slow disk takes.
+const late = 3 * time.Second
+
+// unanswered is how long the first line that is on its way has been there.
+func (f *file) unanswered() time.Duration {
+	for _, b := range f.blocks {
+		if sent := b.sent.Load(); sent > 0 && !b.landed {
+			return time.Since(f.stream.follower.agent.began) - time.Duration(sent)
+		}
+	}
+	return 0
+}
+
 // status is what a follower says.
 func (f *follower) status() InputStatus {
 	c := &f.counts
@@ -89,6 +102,8 @@ func (f *follower) status() InputStatus {
 			st.State, st.Problem = stateWaiting, fl.err.Error()
 		case fl.stream.reason != "" && st.Lag > 0:
 			st.State, st.Problem = stateWaiting, fl.stream.reason
+		case fl.unanswered() >= late:
+			st.State, st.Problem = stateWaiting, fmt.Sprintf("no acknowledgement for %s; the log says more", fl.unanswered().Truncate(time.Second))
 		}
 		in.Files = append(in.Files, st)
 	}

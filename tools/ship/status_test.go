@@ -102,3 +102,14 @@ func TestShip_ATopicThatTheBrokerDoesNotTake(t *testing.T) {
 		t.Errorf("a line was set aside that the broker may take later: %v", err)
 	}
 }
+
+// With an address where no broker is, nothing else would tell.
+func TestStatus_TheBrokerIsAway(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	r.config.Broker, r.config.Drain = "127.0.0.1:1", 0
+	r.write("a.log", "1\n")
+	r.begin()
+	r.file("a.log", func(f FileStatus) bool {
+		return f.State == stateWaiting && strings.HasPrefix(f.Problem, "no acknowledgement for ") && f.Lag == 2
+	})
+}
