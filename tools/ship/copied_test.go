@@ -5,6 +5,7 @@ package ship
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -80,4 +81,38 @@ func TestShip_CompressedFilesStayKnown(t *testing.T) {
 	r.begin()
 	r.write("a.log", "newer\n")
 	r.want(append(numbered(1, 100), "new", "newer")...)
+}
+
+// As above, while the lines are on their way: the copy is left alone when they have arrived.
+func TestShip_OnItsWayWhenItIsTruncated(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	r.config.Rate = 512 << 10
+	lines := numbered(1, 40_000)
+	all := text(lines)
+	r.write("a.log", all)
+	r.begin()
+	f := r.agent.followers[0]
+	sent := 0
+	r.eventually("enough to be on its way", func() bool {
+		f.ask(func() {
+			fl := f.streams[r.path("a.log")].files[0]
+			if fl.next < 512<<10 || len(fl.blocks) == 0 {
+				return
+			}
+			sent = int(fl.next)
+			copied := strings.LastIndex(all[:sent-50_000], "\n") + 1
+			r.write("a.log.1", all[:copied])
+			if err := os.Truncate(r.path("a.log"), 0); err != nil {
+				t.Error(err)
+			}
+		})
+		return sent > 0
+	})
+	r.file("a.log.1", func(fs FileStatus) bool { return fs.Lag == 0 })
+	r.write("a.log", "new\n")
+	r.eventually("what comes next", func() bool { got := r.lines(); return got[len(got)-1] == "new" })
+	if got, want := len(r.lines()), strings.Count(all[:sent], "\n")+1; got != want {
+		t.Errorf("%d lines are stored, %d were read", got, want)
+	}
+	r.eventually("the loss of the rest", func() bool { return r.agent.Status().Inputs[0].LostBytes == int64(len(all)-sent) })
 }

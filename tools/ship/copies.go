@@ -175,7 +175,7 @@ func (f *follower) adopt(c candidate, src source, size int64, now time.Time) *fi
 		return nil
 	}
 	f.orphans = slices.DeleteFunc(f.orphans, func(o *file) bool { return o == fl })
-	if fl.head.Bytes < leastCopied {
+	if fl.next < leastCopied {
 		return nil // what was found is read from its beginning
 	}
 	f.log.Info("a copy has what a file held", "file", fl.path, "copy", c.path, "from", fl.acked)
@@ -198,7 +198,12 @@ func (f *follower) orphanIn(c candidate, src source, size int64) (best *file) {
 			continue
 		}
 		// One that cannot be read is read from its beginning, when it can be.
-		if same, err := f.holds(fl, src); err == nil && same {
+		same, err := f.holds(fl, src)
+		if n := len(fl.blocks); n > 0 && same && err == nil { // and what is on its way
+			last := fl.blocks[n-1]
+			same, err = last.tail.matches(src, last.to-int64(last.tail.Bytes))
+		}
+		if err == nil && same {
 			best = fl
 		}
 	}
@@ -230,6 +235,9 @@ func (f *follower) isCopy(s *stream, c candidate, src source, size int64) bool {
 
 // orphanBeyond finds the file of which more was read than what was found has: it was read on after it was copied, and then truncated.
 func (f *follower) orphanBeyond(c candidate, src source, size int64) *file {
+	if !c.rotated {
+		return nil // whoever writes the same again means it
+	}
 	for _, fl := range f.orphans {
 		if fl.stream.path != c.stream || size >= fl.next || fl.head.Bytes < markBytes {
 			continue
@@ -238,8 +246,12 @@ func (f *follower) orphanBeyond(c candidate, src source, size int64) *file {
 		if same, err := fl.head.matches(src, 0); err != nil || !same {
 			continue
 		}
+		places := slices.Clone(fl.places)
+		for _, b := range fl.blocks {
+			places = append(places, place{b.to, b.tail})
+		}
 		known := int64(0)
-		for _, p := range fl.places {
+		for _, p := range places {
 			if p.at > size {
 				break
 			}

@@ -398,6 +398,7 @@ func (f *file) skipTo(at int64) (err error) {
 		f.size, f.ended = at, true
 	}
 	f.tail, err = tailOf(f.src, at)
+	f.addPlace()
 	return err
 }
 
