@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -16,6 +17,8 @@ import (
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/client/metaqtest"
 	"github.com/metaq/metaq/protocol"
+	"github.com/metaq/metaq/test/process"
+	"github.com/metaq/metaq/test/wait"
 )
 
 // fakeBroker answers puts as a test wants, and remembers what it has stored, in order.
@@ -303,6 +306,30 @@ func TestProducer_ABrokenConnectionKeepsTheOrder(t *testing.T) {
 	}
 	if next != n {
 		t.Errorf("%d of %d messages are stored", next, n)
+	}
+}
+
+// Whoever retries for long has to be told why nothing goes on, once and not with every try.
+func TestProducer_LogsThatABrokerCannotBeReached(t *testing.T) {
+	b := process.Start(t, process.Options{})
+	b.Kill(t)
+	var logged lockedBuffer
+	p := producer(t, b.Addr, client.WithRetryFor(time.Minute), client.WithProducerLog(slog.New(slog.NewTextHandler(&logged, nil))))
+	if _, err := producer(t, b.Addr, client.WithRetryFor(time.Second), client.WithProducerLog(slog.New(slog.NewTextHandler(&logged, nil)))).Send(testContext(t), "t", []byte("x")); err == nil {
+		t.Fatal("nobody took that")
+	}
+	if got := logged.String(); strings.Count(got, "cannot be reached") != 1 || !strings.Contains(got, b.Addr) || !strings.Contains(got, "connection refused") {
+		t.Errorf("after a second of tries the log has %q", got)
+	}
+	sent := make(chan error, 1)
+	p.SendAsync(client.Message{Topic: "t", Body: []byte("y")}, func(_ client.Receipt, err error) { sent <- err })
+	wait.Until(t, 10*time.Millisecond, 10*time.Second, "a try", func() bool { return strings.Count(logged.String(), "cannot be reached") == 2 })
+	b.Restart(t)
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if got := logged.String(); strings.Count(got, "can be reached again") != 1 {
+		t.Errorf("afterwards the log has %q", got)
 	}
 }
 

@@ -34,7 +34,8 @@ type lane struct {
 	heard    time.Time // when the last try ended, or the first began
 
 	// Of the goroutine only.
-	backoff *backoff.ExponentialBackOff
+	backoff     *backoff.ExponentialBackOff
+	unreachable bool // as of the last try
 }
 
 var errNoAddress = errors.New("metaq: the address of the broker is not known")
@@ -204,7 +205,15 @@ func (l *lane) connected() (*Conn, error) {
 	defer cancel()
 	conn, err := l.p.cluster.conn(ctx, addr)
 	if err != nil {
+		if !l.unreachable && l.p.ctx.Err() == nil {
+			l.unreachable = true
+			l.p.options.log.Warn("the broker cannot be reached, it is tried again", "broker", l.broker, "address", addr, "error", err)
+		}
 		return nil, err
+	}
+	if l.unreachable {
+		l.unreachable = false
+		l.p.options.log.Info("the broker can be reached again", "broker", l.broker, "address", addr)
 	}
 	l.setConn(conn)
 	return conn, nil

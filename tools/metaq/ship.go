@@ -3,21 +3,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/metaq/metaq/tools/ship"
@@ -59,7 +54,8 @@ one partition, in their order; --order none spreads them.
 
 -c reads a configuration with several topics, also an original tail4j.ini. docs/shipping.md explains its keys.
 
-SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeout long.`,
+SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeout long. SIGHUP does this as well, and with -c it then starts
+again with what the configuration says now, if that has no mistake.`,
 		Example: `  metaq ship --topic web /var/log/nginx/access.log
   metaq ship --topic app '/var/log/app/*.log' --event-start '^\d{4}-\d\d-\d\d'   # stack traces stay together
   metaq ship --topic old --encoding gbk --once /data/import.log                  # all there is, then end
@@ -71,7 +67,14 @@ SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeo
 			if err != nil {
 				return err
 			}
-			return runShip(cmd.Context(), a, config, log)
+			run := shipRun{app: a, config: config, log: log}
+			if o.config != "" {
+				run.reread = func() (ship.Config, error) {
+					config, _, err := o.load(a, cmd, args)
+					return config, err
+				}
+			}
+			return run.run(cmd.Context())
 		},
 	}
 	flags := cmd.Flags()
@@ -99,6 +102,9 @@ SIGTERM and SIGINT stop: what is on its way is waited for, at most --drain-timeo
 	cmd.AddCommand(newShipStatusCommand(a))
 	return worksOnCluster(cmd)
 }
+
+// ofInput are the flags that say something of the files of the command line.
+var ofInput = []string{"from", "order", "encoding", "event-start", "event-continues", "event-wait", "rotate-wait", "max-line", "gzip", "rotated", "attribute"}
 
 // addPlace adds the flags that say where the checkpoint is.
 func (o *shipOptions) addPlace(cmd *cobra.Command) {
@@ -149,6 +155,11 @@ func (o *shipOptions) load(a *app, cmd *cobra.Command, args []string) (ship.Conf
 	case o.config == "" && o.topic == "":
 		return config, nil, usagef("--topic is missing")
 	case o.config != "":
+		for _, name := range ofInput {
+			if cmd.Flags().Changed(name) {
+				return config, nil, usagef("--%s is for files of the command line: in a configuration, each section has a key for it", name)
+			}
+		}
 		if config, err = ship.Load(o.config, log); err != nil {
 			return config, nil, err
 		}
@@ -239,47 +250,6 @@ func (o *shipOptions) input(paths []string) (in ship.Input, err error) {
 		}
 	}
 	return in, nil
-}
-
-func runShip(ctx context.Context, a *app, config ship.Config, log *slog.Logger) error {
-	agent, err := ship.Open(config, log)
-	if err != nil {
-		return err
-	}
-	// An interrupt stops in order here, as SIGTERM does, and a second one of either ends the process.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	defer context.AfterFunc(ctx, stop)()
-	log.Info("shipping", "broker", config.Broker, "checkpoint", config.Dir, "http", agent.HTTPAddr(), "version", releaseVersion(), "pid", os.Getpid())
-	began := time.Now()
-	if err := agent.Run(ctx); err != nil {
-		return err
-	}
-	s := agent.Counted()
-	took := time.Since(began)
-	a.say("%d %s, %s in %.1f s: %.0f lines/s, %s/s", s.Messages, english.PluralWord(int(s.Messages), "line", ""), humanize.Bytes(uint64(s.Bytes)), took.Seconds(), float64(s.Messages)/took.Seconds(), humanize.Bytes(uint64(float64(s.Bytes)/took.Seconds())))
-	if config.Once && s.Messages == 0 {
-		return nothingToShip(ctx, config)
-	}
-	return nil
-}
-
-// nothingToShip is the error of a mistyped name: there is none of the files, and the checkpoint has none either.
-func nothingToShip(ctx context.Context, config ship.Config) error {
-	s, err := ship.ReadStatus(ctx, config.Dir)
-	if err != nil {
-		return err
-	}
-	var paths []string
-	for _, in := range s.Inputs {
-		if len(in.Files) > 0 {
-			return nil
-		}
-	}
-	for _, in := range config.Inputs {
-		paths = append(paths, in.Paths...)
-	}
-	return notFoundf("there is nothing to ship: no file that can be read is at %s", strings.Join(paths, " "))
 }
 
 func newShipStatusCommand(a *app) *cobra.Command {

@@ -36,6 +36,7 @@ type Agent struct {
 	followers []*follower
 	began     time.Time
 	http      *httpSide
+	left      []checkpointInput // of other agents with the same checkpoint
 
 	saving  sync.Mutex        // a checkpoint is being written
 	saved   map[string]uint64 // by input: the changes of the last one
@@ -77,6 +78,7 @@ func Open(config Config, log *slog.Logger) (*Agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.lock.release())
 	}
+	a.leave(old)
 	for i := range a.config.Inputs {
 		f := newFollower(a, &a.config.Inputs[i])
 		f.restore(old)
@@ -155,6 +157,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, closeErr)
 	}
 	sending.Wait()
+	for _, f := range a.followers {
+		if len(f.unshipped) > 0 {
+			err = errors.Join(err, fmt.Errorf("ship: %s: not everything was shipped: %w", f.input.Name, errors.Join(f.unshipped...)))
+		}
+	}
 	return errors.Join(err, a.end())
 }
 
@@ -176,7 +183,7 @@ func (a *Agent) saveNowAndThen(stop <-chan struct{}) {
 		}
 		began := time.Now()
 		a.save() // it tells what is wrong
-		wait = max(saveEvery, 2*time.Since(began))
+		wait = max(saveEvery, restFactor*time.Since(began))
 	}
 }
 
@@ -186,6 +193,7 @@ func (f *follower) send(ctx context.Context) {
 	for b := range f.blocks {
 		f.signal() // there is room for another one
 		f.limitRate(ctx, b)
+		b.sent.Store(int64(time.Since(f.agent.began)))
 		s := b.file.stream
 		m := client.Message{Topic: topic, Attribute: s.attribute}
 		if ordered {

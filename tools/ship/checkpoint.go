@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // The checkpoint is a file of two parts: a line that says what it is and carries the checksum of the rest, and JSON for whoever wants to look.
@@ -35,13 +37,61 @@ type checkpoint struct {
 
 type checkpointInput struct {
 	Name  string           `json:"name"`
-	Since time.Time        `json:"since"` // when it was first looked at
-	Files []checkpointFile `json:"files"` // those of a stream in their order
+	Since time.Time        `json:"since"`         // when it was first looked at
+	Left  time.Time        `json:"left,omitzero"` // when an agent was first started without it
+	Files []checkpointFile `json:"files"`         // those of a stream in their order
+}
+
+// fileName is a path. JSON has text only: one that is no UTF-8 is {"base64":"..."} there.
+type fileName string
+
+type encodedName struct {
+	Base64 []byte `json:"base64"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (n fileName) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(n)) {
+		return json.Marshal(string(n))
+	}
+	return json.Marshal(encodedName{[]byte(n)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *fileName) UnmarshalJSON(b []byte) error {
+	if bytes.HasPrefix(b, []byte("{")) {
+		var e encodedName
+		err := json.Unmarshal(b, &e)
+		*n = fileName(e.Base64)
+		return err
+	}
+	return json.Unmarshal(b, (*string)(n))
+}
+
+// keepLeft is how long it is known of an input how far it was read that no agent was told of any more.
+const keepLeft = 30 * 24 * time.Hour
+
+// leave keeps what a checkpoint says of inputs that this agent does not have.
+func (a *Agent) leave(c *checkpoint) {
+	if c == nil {
+		return
+	}
+	for _, in := range c.Inputs {
+		if slices.ContainsFunc(a.config.Inputs, func(x Input) bool { return x.Name == in.Name }) {
+			continue
+		}
+		if in.Left.IsZero() {
+			in.Left = time.Now()
+		}
+		if time.Since(in.Left) < keepLeft {
+			a.left = append(a.left, in)
+		}
+	}
 }
 
 type checkpointFile struct {
-	Stream string `json:"stream"`
-	Path   string `json:"path"`
+	Stream fileName `json:"stream"`
+	Path   fileName `json:"path"`
 	identity
 	Gone     bool  `json:"gone,omitempty"` // its content is no longer where it was
 	Packed   bool  `json:"packed,omitempty"`
@@ -135,7 +185,7 @@ func (a *Agent) save() error {
 	if same {
 		return nil
 	}
-	c, changes := checkpoint{Written: time.Now()}, map[string]uint64{}
+	c, changes := checkpoint{Written: time.Now(), Inputs: slices.Clone(a.left)}, map[string]uint64{}
 	for _, f := range a.followers {
 		f.ask(func() {
 			c.Inputs = append(c.Inputs, f.record())
@@ -167,7 +217,7 @@ func (f *follower) record() checkpointInput {
 	c := checkpointInput{Name: f.input.Name, Since: f.since}
 	add := func(fl *file, gone bool) {
 		c.Files = append(c.Files, checkpointFile{
-			Stream: fl.stream.path, Path: fl.path, identity: fl.id, Gone: gone, Packed: fl.packed,
+			Stream: fileName(fl.stream.path), Path: fileName(fl.path), identity: fl.id, Gone: gone, Packed: fl.packed,
 			Position: fl.acked, Cut: uint8(fl.ackedAfter), Size: fl.size, Head: fl.head, Tail: fl.tail,
 		})
 	}
@@ -182,6 +232,15 @@ func (f *follower) record() checkpointInput {
 	return c
 }
 
+// checkClock sees to a clock that was wrong at the first look and is right now: then it is not known what was written before that, and nothing counts as old.
+func (f *follower) checkClock(now time.Time) {
+	if f.since.Round(0).After(now.Round(0)) { // without what does not follow the clock
+		f.log.Warn("the clock was ahead at the first start: rotated files count as written after it", "since", f.since)
+		f.since = time.Time{}
+		f.changes++
+	}
+}
+
 // restore begins where an agent before has ended.
 func (f *follower) restore(c *checkpoint) {
 	f.since, f.first = time.Now(), true
@@ -193,12 +252,14 @@ func (f *follower) restore(c *checkpoint) {
 			continue
 		}
 		f.since, f.first = in.Since, false
+		f.checkClock(time.Now())
 		for _, r := range in.Files {
 			fl := &file{
-				id: r.identity, path: r.Path, packed: r.Packed, head: r.Head, tail: r.Tail, size: r.Size,
+				id: r.identity, path: string(r.Path), packed: r.Packed, head: r.Head, tail: r.Tail, size: r.Size,
 				acked: r.Position, ackedAfter: cutting(r.Cut), next: r.Position, after: cutting(r.Cut), changed: time.Now(),
 			}
-			f.follow(r.Stream, fl)
+			fl.addPlace()
+			f.follow(string(r.Stream), fl)
 			if r.Gone {
 				f.orphan(fl, time.Now())
 			}

@@ -30,7 +30,7 @@ type Config struct {
 type Input struct {
 	Name  string // in the checkpoint and in the status
 	Topic string
-	Paths []string // files, or patterns as filepath.Match knows them
+	Paths []string // files, or patterns as filepath.Match knows them, with ** for any number of directories
 	// Rotated is a pattern of the paths that rotation gives to files; "" for the usual names in the same directory, "none" for none. RotatedName, of an original
 	// tail4j.ini, is a regular expression of them in the directory RotatedDir instead. Both are for one path without a pattern.
 	Rotated     string
@@ -150,6 +150,11 @@ func (in *Input) check() (err error) {
 	}
 	in.charset, err = charsetOf(in.Encoding)
 	return err
+}
+
+// names says whether a path is one that the input names.
+func (in *Input) names(path string) bool {
+	return slices.ContainsFunc(in.Paths, func(p string) bool { return p == path || isPattern(p) && matches(p, path) })
 }
 
 // isPattern says whether a path stands for several files.

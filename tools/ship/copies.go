@@ -12,7 +12,10 @@ import (
 // This file has what is done when content is not where it was: files that were truncated, copied, compressed, removed, or changed while nobody looked.
 
 // errNoFile is of a path that is something else.
-var errNoFile = errors.New("it is not a regular file")
+var errNoFile = errors.New("it is not a regular file; of a directory, a pattern names the files: DIR/*.log, or DIR/**/*.log for those below it as well")
+
+// errUnnamed is of a file that is in the checkpoint only.
+var errUnnamed = errors.New("it is not followed: no path names it any more")
 
 // errRenamed is of a path that became another file's after it was found. The next look finds it where it is.
 var errRenamed = errors.New("it was renamed meanwhile")
@@ -59,29 +62,37 @@ func (f *follower) openFile(fl *file) {
 	f.open++
 }
 
-// makeRoom closes a file with nothing to read when there are too many open ones, the one that has not changed for the longest time. It says whether another one may
-// be opened.
+// roomPart is which part of the files is closed at once to make room for others. Looking for one at a time would take a look at all of them for each.
+const roomPart = 16
+
+// makeRoom closes files with nothing to read when there are too many open ones, those that have not changed for the longest time. It says whether another one may be
+// opened.
 func (f *follower) makeRoom() bool {
 	if f.open < f.agent.mostFiles {
 		return true
 	}
-	var quietest *file
+	if f.full {
+		return false
+	}
+	var quiet []*file
 	for _, s := range f.streams {
 		for _, fl := range s.files {
-			if fl.src != nil && fl.done() && (quietest == nil || fl.changed.Before(quietest.changed)) {
-				quietest = fl
+			if fl.src != nil && fl.done() {
+				quiet = append(quiet, fl)
 			}
 		}
 	}
-	if quietest == nil {
-		return false
+	slices.SortFunc(quiet, func(a, b *file) int { return a.changed.Compare(b.changed) })
+	for _, fl := range quiet[:min(len(quiet), max(1, f.agent.mostFiles/roomPart))] {
+		fl.close()
 	}
-	quietest.close()
-	return true
+	f.full = len(quiet) == 0
+	return !f.full
 }
 
 // openCrowded opens files for which there was no room before.
 func (f *follower) openCrowded() {
+	f.full = false
 	waiting := f.crowded
 	f.crowded = nil
 	for i, fl := range waiting {
@@ -158,17 +169,18 @@ func (f *follower) orphan(fl *file, now time.Time) {
 const leastCopied = markBytes
 
 // adopt goes on with a file, whose content is not where it was, in the one that was found, if that has it.
-func (f *follower) adopt(c candidate, src source, now time.Time) *file {
-	fl := f.orphanIn(c, src)
+func (f *follower) adopt(c candidate, src source, size int64, now time.Time) *file {
+	fl := f.orphanIn(c, src, size)
 	if fl == nil {
 		return nil
 	}
 	f.orphans = slices.DeleteFunc(f.orphans, func(o *file) bool { return o == fl })
-	if fl.acked < leastCopied {
+	if fl.next < leastCopied {
 		return nil // what was found is read from its beginning
 	}
 	f.log.Info("a copy has what a file held", "file", fl.path, "copy", c.path, "from", fl.acked)
 	f.counts.adopted.Add(1)
+	f.lose(fl, fl.size-max(size, fl.next), "the end of a file is lost: it is not in its copy")
 	fl.id, fl.path, fl.packed, fl.live, fl.gone, fl.src, fl.proven = c.id, c.path, isPacked(c.path), !c.rotated, false, src, true
 	fl.size, fl.modified, fl.changed = c.size, c.modified, now
 	if fl.packed {
@@ -180,13 +192,18 @@ func (f *follower) adopt(c candidate, src source, now time.Time) *file {
 }
 
 // orphanIn finds the file whose content is in what was found: the one of which most is known.
-func (f *follower) orphanIn(c candidate, src source) (best *file) {
+func (f *follower) orphanIn(c candidate, src source, size int64) (best *file) {
 	for _, fl := range f.orphans {
-		if fl.stream.path != c.stream || !isPacked(c.path) && c.size < fl.next || best != nil && fl.acked <= best.acked {
+		if fl.stream.path != c.stream || size < fl.next || best != nil && fl.acked <= best.acked {
 			continue
 		}
 		// One that cannot be read is read from its beginning, when it can be.
-		if same, err := f.holds(fl, src); err == nil && same {
+		same, err := f.holds(fl, src)
+		if n := len(fl.blocks); n > 0 && same && err == nil { // and what is on its way
+			last := fl.blocks[n-1]
+			same, err = last.tail.matches(src, last.to-int64(last.tail.Bytes))
+		}
+		if err == nil && same {
 			best = fl
 		}
 	}
@@ -195,14 +212,7 @@ func (f *follower) orphanIn(c candidate, src source) (best *file) {
 
 // isCopy says whether what was found has the same content as a file of the stream that is there, from its beginning, and no more: it was copied to be truncated, or
 // compressed to be removed.
-func (f *follower) isCopy(s *stream, c candidate, src source) bool {
-	size := c.size
-	if isPacked(c.path) {
-		var err error
-		if size, err = unpackedSize(src); err != nil {
-			return false
-		}
-	}
+func (f *follower) isCopy(s *stream, c candidate, src source, size int64) bool {
 	if size < leastCopied {
 		return false
 	}
@@ -216,11 +226,46 @@ func (f *follower) isCopy(s *stream, c candidate, src source) bool {
 		}
 		head, err := fl.head.matches(src, 0)
 		if err == nil && head && f.hasBytes(fl, tail, size-int64(tail.Bytes)) {
-			f.passed[c.id] = c.look
+			f.passed[c.id] = passed{c.look, nil}
 			return true
 		}
 	}
 	return false
+}
+
+// orphanBeyond finds the file of which more was read than what was found has: it was read on after it was copied, and then truncated.
+func (f *follower) orphanBeyond(c candidate, src source, size int64) *file {
+	if !c.rotated {
+		return nil // whoever writes the same again means it
+	}
+	for _, fl := range f.orphans {
+		if fl.stream.path != c.stream || size >= fl.next || fl.head.Bytes < markBytes {
+			continue
+		}
+		// One that cannot be read is read from its beginning, when it can be.
+		if same, err := fl.head.matches(src, 0); err != nil || !same {
+			continue
+		}
+		places := slices.Clone(fl.places)
+		for _, b := range fl.blocks {
+			places = append(places, place{b.to, b.tail})
+		}
+		known := int64(0)
+		for _, p := range places {
+			if p.at > size {
+				break
+			}
+			if same, err := p.before.matches(src, p.at-int64(p.before.Bytes)); err != nil || !same {
+				known = 0
+				break
+			}
+			known = p.at
+		}
+		if known >= leastCopied {
+			return fl
+		}
+	}
+	return nil
 }
 
 // hasBytes says whether a file, which may not be open, has the marked bytes at a place.
@@ -251,13 +296,18 @@ func (f *follower) loseOrphans(now time.Time) {
 			return false
 		}
 		f.changes++
-		if lost := fl.size - fl.acked; lost > 0 {
-			f.counts.lostFiles.Add(1)
-			f.counts.lost.Add(lost)
-			f.log.Error("the rest of a file is lost: it was truncated or removed before it was read", "file", fl.path, "bytes", lost)
-		}
+		f.lose(fl, fl.size-fl.acked, "the rest of a file is lost: it was truncated or removed before it was read")
 		return true
 	})
+}
+
+// lose counts bytes of a file that are lost, if there are any.
+func (f *follower) lose(fl *file, bytes int64, how string) {
+	if bytes > 0 {
+		f.counts.lostFiles.Add(1)
+		f.counts.lost.Add(bytes)
+		f.log.Error(how, "file", fl.path, "bytes", bytes)
+	}
 }
 
 const (
@@ -274,6 +324,7 @@ func (f *follower) remember(fl *file) {
 	}
 	copied := *fl
 	copied.src, copied.blocks = nil, nil
+	clear(f.passed) // the compressed file may be there already
 	f.orphans = append(f.orphans, &copied)
 }
 

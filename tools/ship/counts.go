@@ -8,7 +8,6 @@ import "sync/atomic"
 type counts struct {
 	messages  atomic.Int64 // acknowledged
 	bytes     atomic.Int64 // of files, acknowledged
-	read      atomic.Int64 // bytes of files, those that were read again included
 	failed    atomic.Int64 // blocks that the broker did not take whole
 	refused   atomic.Int64 // lines that were set aside
 	cut       atomic.Int64 // lines that were too long

@@ -3,8 +3,11 @@
 package ship
 
 import (
+	"bytes"
 	"fmt"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/unicode"
 )
 
 // A cutting is what the rest of a line or an event that was too long means for what follows. It belongs to a position in a file.
@@ -166,20 +169,46 @@ func (c *cutter) eventsEnd(b []byte, end int, l limits, p *piece) {
 	}
 }
 
+// border is where a line that is too long is cut: at the limit, or a few bytes before it, between two characters.
+func (c *cutter) border(raw []byte) int {
+	most := c.max - c.max%c.width
+	if c.text == nil || c.text == unicode.UTF8 {
+		return runeBorder(raw, most)
+	}
+	best, broken := most, len(raw)
+	for n := most; n > most-utf8.UTFMax; n -= c.width {
+		if b := bytes.Count(c.decode(raw[:n]), []byte(replacement)); b < broken {
+			best, broken = n, b
+		}
+	}
+	return best
+}
+
+// runeBorder is where the character begins that goes over the limit. b is longer than that.
+func runeBorder(b []byte, limit int) int {
+	for n := limit; n > 0 && n > limit-utf8.UTFMax; n-- {
+		if utf8.RuneStart(b[n]) {
+			return n
+		}
+	}
+	return limit // it is no UTF-8
+}
+
 // add adds a message, cut to the limit.
 func (c *cutter) add(p *piece, raw []byte, tooLong bool) {
 	if tooLong {
-		p.dropped += int64(len(raw) - c.max + c.max%c.width)
-		raw = raw[:c.max-c.max%c.width]
+		n := c.border(raw)
+		p.dropped += int64(len(raw) - n)
+		raw = raw[:n]
 	}
 	body := c.decode(raw)
 	if len(body) > c.max {
 		tooLong = true // UTF-8 takes more bytes
 	}
 	if tooLong {
-		n := min(c.max, len(body))
-		for back := 0; back < utf8.UTFMax && n > 0 && n < len(body) && !utf8.RuneStart(body[n]); back++ {
-			n--
+		n := len(body)
+		if n > c.max {
+			n = runeBorder(body, c.max)
 		}
 		body = fmt.Appendf(append(make([]byte, 0, n+maxMarker), body[:n]...), " [cut: the line is longer than %d bytes]", c.max)
 		p.cut++

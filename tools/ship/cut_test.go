@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // cutAll cuts a text that comes in pieces, as a file does that grows.
@@ -89,5 +90,61 @@ func TestBudget_LeavesSomethingForTheOthers(t *testing.T) {
 	b.give(60)
 	if !b.take(1000, 0) || b.take(1, 0) {
 		t.Error("what is larger than everything is granted alone")
+	}
+}
+
+// A line is cut between two characters, in whatever encoding.
+func TestCut_BetweenCharacters(t *testing.T) {
+	for encoding, text := range map[string]string{
+		"raw":      strings.Repeat("日", 100),
+		"utf-8":    strings.Repeat("日", 100),
+		"gbk":      "x" + strings.Repeat("\xc8\xd5", 100),
+		"gb18030":  "x" + strings.Repeat("\x94\x39\xda\x33", 50),
+		"utf-16le": "x\x00" + strings.Repeat("\x3d\xd8\x00\xde", 50),
+		"utf-16be": "\x00x" + strings.Repeat("\xd8\x3d\xde\x00", 50),
+	} {
+		for most := 64; most < 72; most++ {
+			in := DefaultInput()
+			in.Topic, in.Paths, in.MaxLine, in.Encoding = "t", []string{"/a"}, most, encoding
+			if err := in.check(); err != nil {
+				t.Fatal(err)
+			}
+			c := cutter{charset: in.charset, input: &in, max: most}
+			p := c.cut([]byte(text), whole, limits{messages: 1})
+			body, marker, _ := strings.Cut(string(p.bodies[0]), " ")
+			if !utf8.ValidString(body) || strings.Contains(body, replacement) || len(body) > most || marker == "" {
+				t.Errorf("%s, at %d: %q", encoding, most, p.bodies[0])
+			}
+			if taken := len(text) - int(p.dropped); taken > most || taken <= most-4 {
+				t.Errorf("%s, at %d: %d bytes are taken", encoding, most, taken)
+			}
+		}
+	}
+	// What is no text is cut at the limit.
+	in := DefaultInput()
+	c := cutter{charset: newCharset(t, "raw"), input: &in, max: 64}
+	if p := c.cut([]byte(strings.Repeat("\x80", 100)), whole, limits{messages: 1}); p.dropped != 36 {
+		t.Errorf("%d of 100 bytes are dropped at a limit of 64", p.dropped)
+	}
+}
+
+func newCharset(t *testing.T, name string) charset {
+	t.Helper()
+	c, err := charsetOf(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestCut_LinesOfAnEventThatEndAsWindowsDoes(t *testing.T) {
+	for encoding, want := range map[string]string{"utf-8": "> a\n b", "raw": "> a\r\n b\r"} {
+		in := DefaultInput()
+		in.EventStart = regexp.MustCompile(`^>`)
+		c := cutter{charset: newCharset(t, encoding), input: &in, max: in.MaxLine}
+		p := c.cut([]byte("> a\r\n b\r\n> c\r\n"), whole, limits{messages: 1})
+		if len(p.bodies) != 1 || string(p.bodies[0]) != want {
+			t.Errorf("%s: %q, want %q", encoding, p.bodies, want)
+		}
 	}
 }

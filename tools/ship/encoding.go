@@ -86,8 +86,11 @@ func (c charset) of(s source) (charset, error) {
 
 var bom = []byte("\ufeff")
 
-// decode makes UTF-8 of a line. What cannot be decoded becomes U+FFFD. A carriage return at the end goes, and so does a byte order mark at the beginning. Without
-// an encoding the line stays as it is.
+// replacement is what becomes of bytes that are no character.
+const replacement = "\uFFFD"
+
+// decode makes UTF-8 of a line, or of the lines of an event. What cannot be decoded becomes U+FFFD. A carriage return at the end of a line goes, and so does a byte
+// order mark at the beginning. Without an encoding everything stays as it is.
 func (c charset) decode(line []byte) []byte {
 	if c.text == nil {
 		return line
@@ -96,8 +99,11 @@ func (c charset) decode(line []byte) []byte {
 	if c.text != unicode.UTF8 || !utf8.Valid(line) {
 		var err error
 		if text, err = c.text.NewDecoder().Bytes(line); err != nil {
-			text = bytes.ToValidUTF8(line, []byte("\uFFFD")) // decoders replace what they cannot read, and have no errors
+			text = bytes.ToValidUTF8(line, []byte(replacement)) // decoders replace what they cannot read, and have no errors
 		}
+	}
+	if bytes.Contains(text, []byte("\r\n")) {
+		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	}
 	return bytes.TrimSuffix(bytes.TrimPrefix(text, bom), []byte("\r"))
 }

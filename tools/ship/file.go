@@ -27,11 +27,13 @@ type file struct {
 	size     int64 // unknown of a compressed file: grows with what is read, until ended
 	ended    bool  // of a compressed file: size is known
 	modified time.Time
+	polled   time.Time // when it was modified, as of the last poll
 	changed  time.Time // when its size was seen to change, or its name
 
 	acked      int64
 	ackedAfter cutting
 	tail       mark // the bytes before acked
+	places     []place
 	next       int64
 	after      cutting // of what follows next
 	looked     int64   // there is no whole line between next and this
@@ -93,11 +95,14 @@ type block struct {
 	before   cutting
 	after    cutting
 	tail     mark
+	cut      int   // lines that were too long
+	dropped  int64 // bytes of these that are in no message
 	bodies   [][]byte
 	lines    int
 	buf      []byte
 	cost     int64 // in the budget
 
+	sent    atomic.Int64          // when it was handed to the producer, since the start of the agent; 0 before
 	left    atomic.Int32          // lines that are not answered
 	failure atomic.Pointer[error] // of a line
 	refused []byte                // the line, if it is the only one and has failed
@@ -112,13 +117,41 @@ func (f *file) advance() (moved bool) {
 		f.acked, f.ackedAfter = b.to, b.after
 		if b.tail.Bytes > 0 {
 			f.tail = b.tail
+			f.addPlace()
 		}
+		counts := &f.stream.follower.counts
+		counts.cut.Add(int64(b.cut))
+		counts.dropped.Add(b.dropped)
 		f.messages += int64(b.lines)
 		f.bytes += b.to - b.from
 		n++
 	}
 	f.blocks = slices.Delete(f.blocks, 0, n)
 	return n > 0
+}
+
+// A place is a position up to which a file was read, by which a copy is known that ends before the file did.
+type place struct {
+	at     int64
+	before mark
+}
+
+// addPlace notes how far the file is read. Of the places before, so many go that the distances grow with how far back they are: a few of a large file are left.
+func (f *file) addPlace() {
+	if n := len(f.places); n > 0 && f.acked-f.places[n-1].at < markBytes {
+		return
+	}
+	f.places = append(f.places, place{f.acked, f.tail})
+	kept := f.places[:1]
+	for i := 1; i < len(f.places)-1; i++ {
+		if next := f.places[i+1].at; next-kept[len(kept)-1].at > f.acked-next {
+			kept = append(kept, f.places[i])
+		}
+	}
+	if n := len(f.places); n > 1 {
+		kept = append(kept, f.places[n-1])
+	}
+	f.places = kept
 }
 
 // stream is what was written one after the other under one name: the file of that name and those that rotation made of it.

@@ -5,6 +5,7 @@ package ship
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -33,31 +34,42 @@ type follower struct {
 
 	streams map[string]*stream
 	known   map[identity]*file
-	orphans []*file           // of which there is no file any more, but there may be a copy
-	passed  map[identity]look // copies of what is still there, and compressed files that are not complete
-	flying  int               // blocks on their way
+	orphans []*file // of which there is no file any more, but there may be a copy
+	passed  map[identity]passed
+	flying  int // blocks on their way
 	queue   []*stream
 	open    int     // files
 	crowded []*file // that are to be opened when others can be closed
+	full    bool    // no other can be, as of the last poll
 
 	scanAt, pollAt time.Time
-	complained     map[string]bool // what the log has said of a path already
+	troubles       map[string]error // by path: what the last look could not look at
+	complained     map[string]bool  // what the log has said of a path already
 
-	blocks  chan *block // to send
-	wake    chan struct{}
-	asks    chan func()
-	ended   chan struct{}
-	counts  counts
+	blocks chan *block // to send
+	wake   chan struct{}
+	asks   chan func()
+	ended  chan struct{}
+	counts counts
+
+	unshipped []error // with Once, after the end: what could not be read
+
 	changes uint64 // of what a checkpoint says
 
 	mu     sync.Mutex
 	landed []*block
 }
 
+// passed is what was looked at and is not read: a copy of what is still there, or, with an error, a compressed file that is not complete.
+type passed struct {
+	look
+	err error
+}
+
 func newFollower(a *Agent, in *Input) *follower {
 	return &follower{
 		agent: a, input: in, log: a.log.With("input", in.Name),
-		streams: map[string]*stream{}, known: map[identity]*file{}, passed: map[identity]look{}, complained: map[string]bool{},
+		streams: map[string]*stream{}, known: map[identity]*file{}, passed: map[identity]passed{}, troubles: map[string]error{}, complained: map[string]bool{},
 		blocks: make(chan *block, handedBlocks), wake: make(chan struct{}, 1), asks: make(chan func()), ended: make(chan struct{}),
 	}
 }
@@ -107,6 +119,7 @@ func (f *follower) run(ctx, hard context.Context, start <-chan struct{}) {
 		if !stopping {
 			f.lookAround(now)
 			if f.agent.config.Once && f.nothingLeft() {
+				f.unshipped = f.troubled()
 				return
 			}
 		}
@@ -285,19 +298,35 @@ func (f *follower) again(s *stream) {
 	s.retryAt = time.Now().Add(s.pause) // a poll queues it again
 }
 
-// nothingLeft says that everything that was there when it was looked for is acknowledged.
+// nothingLeft says that everything that was there when it was looked for, and can be read, is acknowledged.
 func (f *follower) nothingLeft() bool {
 	if f.flying > 0 {
 		return false
 	}
 	for _, s := range f.streams {
 		for _, fl := range s.files {
-			if fl.src != nil && !fl.done() {
+			// One that is not open waits for room, or was renamed meanwhile.
+			if !fl.done() && (fl.err == nil || passing(fl.err)) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// troubled tells of each file that could not be looked at or read.
+func (f *follower) troubled() (list []error) {
+	for path, err := range f.troubles {
+		list = append(list, fmt.Errorf("%s: %w", path, err))
+	}
+	for _, s := range f.streams {
+		for _, fl := range s.files {
+			if fl.err != nil && fl.err != errUnnamed && f.trouble(fl.path) == nil {
+				list = append(list, fmt.Errorf("%s: %w", fl.path, fl.err))
+			}
+		}
+	}
+	return list
 }
 
 func (f *follower) closeFiles() {
@@ -322,12 +351,23 @@ func (f *follower) forget(fl *file) {
 	f.changes++
 }
 
+// passing says that a file was renamed or removed between two looks.
+func passing(err error) bool { return errors.Is(err, errRenamed) || errors.Is(err, fs.ErrNotExist) }
+
 // mostComplaints bounds what is remembered of that.
 const mostComplaints = 10_000
 
+// suffer notes why something cannot be followed.
+func (f *follower) suffer(path, what string, err error) {
+	if !passing(err) {
+		f.troubles[path] = err
+	}
+	f.complain(path, what, err)
+}
+
 // complain logs something of a path once. What was renamed or removed between two looks is no news: it is looked for again.
 func (f *follower) complain(path, what string, err error) {
-	if errors.Is(err, errRenamed) || errors.Is(err, fs.ErrNotExist) {
+	if passing(err) {
 		f.scanAt = time.Time{}
 		return
 	}

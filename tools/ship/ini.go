@@ -33,7 +33,8 @@ func DefaultInput() Input {
 // those it knows; what has no meaning here any more is told to log.
 func Load(path string, log *slog.Logger) (Config, error) {
 	c := Default()
-	file, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, SkipUnrecognizableLines: false}, path)
+	// What stands there twice would otherwise be the last of both, without a word.
+	file, err := ini.LoadSources(ini.LoadOptions{IgnoreInlineComment: true, IgnoreContinuation: true, AllowNonUniqueSections: true, AllowShadows: true}, path)
 	if err != nil {
 		if line, ok := err.(ini.ErrDelimiterNotFound); ok {
 			err = fmt.Errorf("neither a section nor KEY=VALUE: %.40q", strings.TrimSpace(line.Line))
@@ -41,8 +42,13 @@ func Load(path string, log *slog.Logger) (Config, error) {
 		return c, fmt.Errorf("ship: the configuration %s: %w", path, err)
 	}
 	maxLine := DefaultMaxLine
+	seen := map[string]bool{}
 	for _, section := range file.Sections() {
 		r := &reading{section: section, log: log}
+		if seen[section.Name()] {
+			return c, fmt.Errorf("ship: %s: there are two sections [%s]: give them different names, as [topic_1] and [topic_2]", path, section.Name())
+		}
+		seen[section.Name()] = true
 		switch name := section.Name(); {
 		case name == ini.DefaultSection:
 			if keys := section.KeyStrings(); len(keys) > 0 {
@@ -93,8 +99,15 @@ type reading struct {
 // value is the text of a key, if it has one.
 func (r *reading) value(key string) (string, bool) {
 	r.known = append(r.known, key)
-	v := strings.TrimSpace(r.section.Key(key).String())
-	return v, r.section.HasKey(key) && v != ""
+	if !r.section.HasKey(key) {
+		return "", false
+	}
+	k := r.section.Key(key)
+	if len(k.ValueWithShadows()) > 1 && r.err == nil {
+		r.err = fmt.Errorf("%s is given twice; several files stand in one path, with commas between", key)
+	}
+	v := strings.TrimSpace(k.Value())
+	return v, v != ""
 }
 
 func (r *reading) fail(key, value, want string) {

@@ -32,9 +32,9 @@ func takeLock(dir string) (*lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ship: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
 			return nil, fmt.Errorf("ship: lock %s: %w", f.Name(), err)
 		}
 		who := "another process"
@@ -69,7 +69,7 @@ func readHolder(r io.Reader) (h holder, err error) {
 
 func (l *lock) release() error { return l.file.Close() }
 
-// whoHolds tells who has the lock of a directory; false if nobody has.
+// whoHolds tells who has the lock of a directory; false if nobody has. It takes nothing, not even for a moment: an agent may be about to start.
 func whoHolds(dir string) (holder, bool, error) {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if errors.Is(err, os.ErrNotExist) {
@@ -79,12 +79,12 @@ func whoHolds(dir string) (holder, bool, error) {
 		return holder{}, false, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if err == nil {
-		return holder{}, false, nil
+	l := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l); err != nil {
+		return holder{}, false, fmt.Errorf("look at the lock %s: %w", f.Name(), err)
 	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
-		return holder{}, false, err
+	if l.Type == unix.F_UNLCK {
+		return holder{}, false, nil
 	}
 	h, err := readHolder(f)
 	return h, true, err

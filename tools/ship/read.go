@@ -129,8 +129,6 @@ func (f *follower) read(fl *file, want int) *block {
 	}
 	c := cutter{charset: charset, input: f.input, max: f.input.MaxLine}
 	p := c.cut(data, fl.after, l)
-	f.counts.cut.Add(int64(p.cut))
-	f.counts.dropped.Add(p.dropped)
 	if p.used == 0 {
 		fl.pending = p.pending
 		if n == want && !atEndOf(fl, n) { // a long line
@@ -144,9 +142,9 @@ func (f *follower) read(fl *file, want int) *block {
 		return nil
 	}
 	b.bodies, b.lines, b.after, b.to = p.bodies, len(p.bodies), p.after, fl.next+int64(p.used)
+	b.cut, b.dropped = p.cut, p.dropped
 	b.tail = markOf(data[max(0, p.used-markBytes):p.used])
 	fl.next, fl.after, fl.looked, fl.atLeast, fl.pending = b.to, p.after, 0, 0, false
-	f.counts.read.Add(int64(p.used))
 	return b
 }
 
@@ -230,10 +228,17 @@ func (f *follower) pollFile(s *stream, fl *file, last bool, now time.Time) {
 			f.overwritten(fl)
 			return
 		}
+		// What has grown is compared when it is read.
+		if l.size == fl.size && !l.modified.Equal(fl.polled) && !fl.polled.IsZero() {
+			if same, err := f.sameHead(fl, l.size); err == nil && !same {
+				f.overwritten(fl)
+				return
+			}
+		}
 		if l.size != fl.size {
 			fl.size, fl.changed = l.size, now
 		}
-		fl.modified = l.modified
+		fl.modified, fl.polled = l.modified, l.modified
 	}
 	quiet := now.Sub(fl.changed)
 	left := fl.gone || !fl.live // by whoever writes, as far as can be seen

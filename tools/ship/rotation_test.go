@@ -6,9 +6,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestShip_FollowsRenamedFilesThatThePatternMatchesToo(t *testing.T) {
@@ -172,6 +175,44 @@ func TestShip_OtherContentUnderTheSameName(t *testing.T) {
 		r.want(append(numbered(1, 20), numbered(100, 150)...)...)
 		r.end()
 	}
+}
+
+// As by a job that writes its report anew each time, and takes as many bytes for it.
+func TestShip_OverwrittenWithAsManyBytes(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	r.write("a.log", text(numbered(100, 120)))
+	r.begin()
+	r.want(numbered(100, 120)...)
+	r.agent.followers[0].ask(func() { // nobody looks meanwhile
+		if err := os.WriteFile(r.path("a.log"), []byte(strings.ReplaceAll(text(numbered(100, 120)), "line", "next")), 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+	r.want(strings.Split(strings.TrimSpace(text(numbered(100, 120))+strings.ReplaceAll(text(numbered(100, 120)), "line", "next")), "\n")...)
+}
+
+// The first start was before the clock was set. What is rotated unseen is shipped all the same.
+func TestShip_TheClockWasAheadAtTheFirstStart(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	r.write("a.log.7", "before the first start\n")
+	r.write("a.log", "1\n")
+	r.begin()
+	r.want("1")
+	r.end()
+	c, err := readCheckpoint(r.config.Dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Inputs[0].Since = time.Now().AddDate(10, 0, 0)
+	if err := writeCheckpoint(r.config.Dir, c); err != nil {
+		t.Fatal(err)
+	}
+	r.write("a.log", "2\n")
+	r.rename("a.log", "a.log.2")
+	r.write("a.log.1", "3\n")
+	r.write("a.log", "4\n")
+	r.begin()
+	r.want("1", "2", "3", "4")
 }
 
 func TestShip_LostContentIsCounted(t *testing.T) {

@@ -20,15 +20,17 @@ type candidate struct {
 	rotated bool
 }
 
-// stableScans is how often directories are read again, until two readings are the same: a file that is renamed meanwhile may be missed by one.
+// stableScans is how often directories are read again, until two readings are the same: a file that is renamed meanwhile may be missed by one, and one that is forgotten
+// for that would be shipped again.
 const stableScans = 5
 
 // scan looks for files.
 func (f *follower) scan(now time.Time) {
+	f.checkClock(now)
 	f.crowded = nil // those that still wait are met again
 	found := f.find()
 	for range stableScans {
-		if !slices.ContainsFunc(found, func(c candidate) bool { return f.known[c.id] == nil }) {
+		if !f.changed(found) {
 			break
 		}
 		again := f.find()
@@ -48,13 +50,23 @@ func (f *follower) scan(now time.Time) {
 	}
 	for _, s := range f.streams {
 		for _, fl := range slices.Clone(s.files) {
-			if !seen[fl] {
+			err := f.trouble(fl.path)
+			switch {
+			case seen[fl]:
+			case f.unnamed(fl):
+				fl.err = errUnnamed
+			case err == nil:
 				f.miss(fl, now)
+			case fl.src == nil:
+				fl.err = err
 			}
 		}
 	}
 	for _, c := range found {
 		f.meet(c, now)
+	}
+	if len(f.passed) > len(found) {
+		clear(f.passed) // most are not there any more
 	}
 	for path, s := range f.streams {
 		if len(s.files) == 0 && s.blocks == 0 && !slices.ContainsFunc(f.orphans, func(fl *file) bool { return fl.stream == s }) {
@@ -64,9 +76,48 @@ func (f *follower) scan(now time.Time) {
 	f.first = false
 }
 
+// changed says whether there are other files than those that are known.
+func (f *follower) changed(found []candidate) bool {
+	there := map[identity]bool{}
+	for _, c := range found {
+		if f.known[c.id] == nil {
+			return true
+		}
+		there[c.id] = true
+	}
+	for id, fl := range f.known {
+		if !fl.gone && !there[id] && fl.err != errUnnamed && f.trouble(fl.path) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// unnamed says whether a file is still there that an agent before has read and this one was not told to. How far it was read stays in the checkpoint.
+func (f *follower) unnamed(fl *file) bool {
+	if fl.src != nil || f.input.names(fl.stream.path) {
+		return false
+	}
+	l, err := lookAt(fl.path)
+	return err == nil && l.id == fl.id
+}
+
+// trouble is why the last look cannot say whether there is something at a path: it, or a directory above it, could not be looked at.
+func (f *follower) trouble(path string) error {
+	if len(f.troubles) == 0 {
+		return nil
+	}
+	for p := path; ; p = filepath.Dir(p) {
+		if err := f.troubles[p]; err != nil || p == filepath.Dir(p) {
+			return err
+		}
+	}
+}
+
 // find lists the files there are, those of a stream in the order in which they were written. Each is listed once, under the name that comes first.
 func (f *follower) find() []candidate {
 	in := f.input
+	clear(f.troubles)
 	var list []candidate
 	at := map[string]int{} // by path
 	add := func(path string, named bool) {
@@ -78,17 +129,17 @@ func (f *follower) find() []candidate {
 			return
 		}
 		l, err := lookAt(path)
+		if err == nil && slices.Contains(in.Paths, path) && !l.regular {
+			err = errNoFile
+		}
 		switch {
-		case err != nil && !os.IsNotExist(err):
-			f.complain(path, "a file cannot be looked at, it is tried again", err)
+		case isNothing(err):
 			return
 		case err != nil:
+			f.suffer(path, "a file cannot be looked at, it is tried again", err)
 			return
 		case !l.regular:
-			if named && !isDirectory(path) {
-				f.complain(path, "it is not followed", errNoFile)
-			}
-			return
+			return // of those that match a pattern, files are meant
 		}
 		at[path] = len(list)
 		list = append(list, candidate{look: l, path: path, stream: path, named: named})
@@ -99,8 +150,10 @@ func (f *follower) find() []candidate {
 	}
 	// What a rotated file was written as.
 	lives := map[string]bool{}
-	for p := range f.streams {
-		lives[p] = true
+	for p := range f.streams { // it may have no name just now
+		if in.names(p) {
+			lives[p] = true
+		}
 	}
 	for _, p := range names {
 		lives[p] = true
@@ -111,7 +164,7 @@ func (f *follower) find() []candidate {
 			dirs[filepath.Dir(p)] = true
 		}
 		for dir := range dirs {
-			for _, name := range namesIn(dir) {
+			for _, name := range f.namesIn(dir) {
 				p := filepath.Join(dir, name)
 				if slices.ContainsFunc(writtenAs(p), func(as string) bool { return lives[as] }) {
 					add(p, false)
@@ -163,11 +216,7 @@ func (f *follower) namedPaths() []string {
 			names = append(names, p)
 			continue
 		}
-		list, err := filepath.Glob(p)
-		if err != nil { // the pattern was checked
-			f.complain(p, "a pattern cannot be used", err)
-		}
-		names = append(names, list...)
+		names = append(names, glob(p, f.unreadable)...)
 	}
 	return names
 }
@@ -176,14 +225,10 @@ func (f *follower) namedPaths() []string {
 func (f *follower) rotatedPaths() []string {
 	in := f.input
 	if in.RotatedName == nil {
-		list, err := filepath.Glob(in.Rotated)
-		if err != nil { // the pattern was checked
-			f.complain(in.Rotated, "a pattern cannot be used", err)
-		}
-		return list
+		return glob(in.Rotated, f.unreadable)
 	}
 	var list []string
-	for _, name := range namesIn(in.RotatedDir) {
+	for _, name := range f.namesIn(in.RotatedDir) {
 		p := filepath.Join(in.RotatedDir, name)
 		if loc := in.RotatedName.FindStringIndex(p); loc != nil && loc[0] == 0 && loc[1] == len(p) {
 			list = append(list, p)
@@ -192,23 +237,24 @@ func (f *follower) rotatedPaths() []string {
 	return list
 }
 
-// namesIn lists a directory; what cannot be read is empty, as it is for a pattern.
-func namesIn(dir string) []string {
+// namesIn lists a directory, as far as it can be read.
+func (f *follower) namesIn(dir string) []string {
 	d, err := os.Open(dir)
-	if err != nil {
-		return nil
+	if err == nil {
+		defer d.Close()
+		var names []string
+		if names, err = d.Readdirnames(-1); err == nil {
+			return names
+		}
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil
+	if !isNothing(err) {
+		f.unreadable(dir, err)
 	}
-	return names
+	return nil
 }
 
-func isDirectory(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
+func (f *follower) unreadable(dir string, err error) {
+	f.suffer(dir, "a directory cannot be read, it is tried again", err)
 }
 
 // meet takes what was found.
@@ -230,8 +276,11 @@ func (f *follower) meet(c candidate, now time.Time) {
 		}
 		fl.modified = c.modified
 	}
-	if fl.src == nil && (!fl.drained() || fl.live) {
-		f.openFile(fl)
+	if fl.src == nil {
+		fl.err = nil // unless it is still so
+		if !fl.drained() || fl.live {
+			f.openFile(fl)
+		}
 	}
 }
 
@@ -254,26 +303,37 @@ func (f *follower) miss(fl *file, now time.Time) {
 
 // discover makes a file of what is not known, unless it is a copy of one that is.
 func (f *follower) discover(c candidate, now time.Time) *file {
-	if l, ok := f.passed[c.id]; ok && l == c.look {
+	if p, ok := f.passed[c.id]; ok && p.look == c.look {
+		if p.err != nil {
+			f.troubles[c.path] = p.err
+		}
 		return nil
 	}
 	src, err := f.openCandidate(c)
+	size := c.size // of the content
 	if err == nil && isPacked(c.path) {
 		// One that is being written is not looked at before it is complete: it may be a copy.
-		if _, err = unpackedSize(src); err != nil {
+		if size, err = unpackedSize(src); err != nil {
 			src.Close() // it was only read
-			f.passed[c.id] = c.look
+			f.passed[c.id] = passed{c.look, err}
 		}
 	}
 	if err != nil {
-		f.complain(c.path, "a file cannot be opened, it is tried again", err)
+		f.suffer(c.path, "a file cannot be opened, it is tried again", err)
 		return nil
 	}
-	if fl := f.adopt(c, src, now); fl != nil {
+	if fl := f.adopt(c, src, size, now); fl != nil {
 		return fl
 	}
 	s := f.streams[c.stream]
-	if s != nil && c.rotated && f.isCopy(s, c, src) {
+	if s != nil && c.rotated && f.isCopy(s, c, src, size) {
+		src.Close() // it was only read
+		return nil
+	}
+	longer := f.orphanBeyond(c, src, size)
+	if longer != nil && len(longer.blocks) > 0 {
+		// Whether what is on its way arrives decides from where the copy is read. It is looked at again.
+		longer.changed = now
 		src.Close() // it was only read
 		return nil
 	}
@@ -282,13 +342,24 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 		fl.size = 0
 	}
 	head, err := headOf(src, max(c.size, markBytes))
-	if err == nil {
+	switch {
+	case err != nil:
+	case longer != nil:
+		f.log.Info("a copy has what was shipped before", "file", longer.path, "copy", c.path)
 		fl.head = head
-		err = f.begin(fl, c)
+		if err = fl.skipTo(size); err == nil {
+			f.counts.adopted.Add(1)
+			if longer.drained() {
+				f.orphans = slices.DeleteFunc(f.orphans, func(o *file) bool { return o == longer })
+			}
+		}
+	default:
+		fl.head = head
+		err = f.begin(fl, c, size)
 	}
 	if err != nil {
 		src.Close() // it was only read
-		f.complain(c.path, "a file cannot be read, it is tried again", err)
+		f.suffer(c.path, "a file cannot be read, it is tried again", err)
 		return nil
 	}
 	if !f.makeRoom() {
@@ -302,33 +373,32 @@ func (f *follower) discover(c candidate, now time.Time) *file {
 }
 
 // begin decides where a new file is read from.
-func (f *follower) begin(fl *file, c candidate) error {
+func (f *follower) begin(fl *file, c candidate, size int64) error {
 	past := c.rotated && !c.named && c.modified.Before(f.since)
 	if !past && !(f.first && f.input.FromEnd) {
 		return nil
 	}
-	if fl.packed {
-		end, err := unpackedSize(fl.src)
-		if err != nil {
-			return err
-		}
-		fl.size, fl.ended = end, true
-		fl.acked, fl.next = end, end
-		return nil
-	}
-	at := c.size
-	if !past {
+	at := size
+	if !past && !fl.packed {
 		charset, err := f.input.charset.of(fl.src)
 		if err != nil {
 			return err
 		}
-		if at, err = lastLine(fl.src, c.size, charset.newlines, int64(f.input.MaxLine)); err != nil {
+		if at, err = lastLine(fl.src, size, charset.newlines, int64(f.input.MaxLine)); err != nil {
 			return err
 		}
 	}
-	fl.acked, fl.next = at, at
-	var err error
-	fl.tail, err = tailOf(fl.src, at)
+	return fl.skipTo(at)
+}
+
+// skipTo leaves out what is before a position, of a compressed file everything.
+func (f *file) skipTo(at int64) (err error) {
+	f.acked, f.next = at, at
+	if f.packed {
+		f.size, f.ended = at, true
+	}
+	f.tail, err = tailOf(f.src, at)
+	f.addPlace()
 	return err
 }
 

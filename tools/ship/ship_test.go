@@ -4,6 +4,7 @@ package ship
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -151,6 +152,17 @@ func TestShip_WhatTheBrokerRefusesIsSetAside(t *testing.T) {
 	}
 	r.write("a.log", "4\n")
 	r.eventually("what follows", func() bool { return slices.Contains(r.lines(), "4") })
+}
+
+// What was sent again is not counted again.
+func TestShip_CutLinesAreCountedOnce(t *testing.T) {
+	r := newRig(t, "a.log", func(in *Input) { in.MaxLine = 1100 }, metaqtest.Set("maxMessageSize", "1120"))
+	r.write("a.log", "1\n"+strings.Repeat("b", 2000)+"\n2\n") // with its mark, the second one is too large for the broker
+	r.begin()
+	r.file("a.log", func(f FileStatus) bool { return f.Size > 0 && f.Lag == 0 })
+	if s := r.agent.Status().Inputs[0]; s.Cut != 1 || s.CutBytes != 900 || s.Refused != 1 {
+		t.Errorf("counted %+v", s)
+	}
 }
 
 func TestShip_OrderNoneSpreadsAndAttributesTellTheFile(t *testing.T) {
@@ -348,6 +360,9 @@ func TestLoad_Mistakes(t *testing.T) {
 		"topic=t\n[topic_1]\npath=/a\n":         `topic stands before any section`,
 		"[topic_1]\ntopic\n":                    `neither a section nor KEY=VALUE: "topic"`,
 		"[topic_1]\ntopic=t\npath=/a\n[meta]\n": "",
+		"[topic]\ntopic=a\n[topic]\ntopic=b\n":  `two sections [topic]`,
+		"[topic_1]\npath=/a\npath=/b\n":         `path is given twice`,
+		"[topic_1]\nevent_start=%(a)s\\\\\n":    "",
 	} {
 		path := filepath.Join(t.TempDir(), "ship.ini")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -418,6 +433,87 @@ func TestConfig_Mistakes(t *testing.T) {
 		change(&c)
 		if err := c.Check(); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(want, "unknown", "not known")) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// One agent after the other uses a checkpoint, each for other files. What the others have shipped stays known.
+func TestCheckpoint_OfOthersIsKept(t *testing.T) {
+	r := newRig(t, "a.log", nil)
+	use := func(name, path string) {
+		r.config.Inputs[0].Name, r.config.Inputs[0].Paths = name, []string{r.path(path)}
+	}
+	r.write("a.log", "a1\n")
+	r.write("b.log", "b1\n")
+	r.write("c.log", "c1\n")
+	r.once()
+	use("another", "b.log")
+	r.once()
+	use("another", "c.log") // an input has other files than before
+	r.once()
+	r.want("a1", "b1", "c1")
+	r.rename("b.log", "b.log.1") // nobody is told of b.log
+	r.write("b.log", "b2\n")
+	r.once()
+	use("t", "a.log")
+	r.once()
+	r.want("a1", "b1", "c1")
+	use("another", "b.log")
+	r.write("b.log", "b3\n")
+	r.once()
+	r.want("a1", "b1", "c1", "b2", "b3")
+}
+
+// Whoever asks for the status again and again is in no agent's way.
+func TestLock_IsNotTakenByWhoAsks(t *testing.T) {
+	dir := t.TempDir()
+	stop, asked := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				asked <- nil
+				return
+			default:
+			}
+			if _, _, err := whoHolds(dir); err != nil && !errors.Is(err, io.EOF) { // of one that has just begun
+				asked <- err
+				return
+			}
+		}
+	}()
+	for range 300 {
+		l, err := takeLock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, held, err := whoHolds(dir); err != nil || !held || h.PID != os.Getpid() {
+			t.Fatalf("%+v, %t, %v", h, held, err)
+		}
+		if err := l.release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+}
+
+// Names of files are bytes, in whatever encoding they were given.
+func TestCheckpoint_NamesThatAreNoUTF8(t *testing.T) {
+	r := newRig(t, "*.log", func(in *Input) { in.Attribute = "{path}" }, metaqtest.Set("numPartitions", "64"))
+	const name = "\xc8\xd5\xd6\xbe.log"
+	r.write(name, "1\n")
+	r.begin()
+	r.want("1")
+	r.end()
+	r.write(name, "2\n")
+	r.begin()
+	r.eventually("both lines", func() bool { return len(r.lines()) == 2 })
+	for _, m := range r.stored() {
+		if m.Partition != r.stored()[0].Partition || m.Attribute != r.path(name) {
+			t.Errorf("%q is in partition %d, of %q", m.Body, m.Partition, m.Attribute)
 		}
 	}
 }

@@ -71,8 +71,21 @@ const (
 	stateRotated  = "rotated"  // it was renamed
 	stateRemoved  = "removed"  // it has no name any more and is read to its end
 	stateMissing  = "missing"  // its content is looked for elsewhere
-	stateWaiting  = "waiting"  // it cannot be opened, or the broker does not take its lines
+	stateWaiting  = "waiting"  // it, or the directory that it is, cannot be read, or the broker does not take its lines
 )
+
+// late is when an acknowledgement is waited for longer than the flush of a slow disk takes.
+const late = 3 * time.Second
+
+// unanswered is how long the first line that is on its way has been there.
+func (f *file) unanswered() time.Duration {
+	for _, b := range f.blocks {
+		if sent := b.sent.Load(); sent > 0 && !b.landed {
+			return time.Since(f.stream.follower.agent.began) - time.Duration(sent)
+		}
+	}
+	return 0
+}
 
 // status is what a follower says.
 func (f *follower) status() InputStatus {
@@ -89,6 +102,8 @@ func (f *follower) status() InputStatus {
 			st.State, st.Problem = stateWaiting, fl.err.Error()
 		case fl.stream.reason != "" && st.Lag > 0:
 			st.State, st.Problem = stateWaiting, fl.stream.reason
+		case fl.unanswered() >= late:
+			st.State, st.Problem = stateWaiting, fmt.Sprintf("no acknowledgement for %s; the log says more", fl.unanswered().Truncate(time.Second))
 		}
 		in.Files = append(in.Files, st)
 	}
@@ -107,6 +122,11 @@ func (f *follower) status() InputStatus {
 	for _, fl := range f.orphans {
 		if !fl.drained() {
 			add(fl, stateMissing)
+		}
+	}
+	for path, err := range f.troubles {
+		if !slices.ContainsFunc(in.Files, func(st FileStatus) bool { return st.Path == path }) {
+			in.Files = append(in.Files, FileStatus{Path: path, Stream: path, State: stateWaiting, Problem: err.Error()})
 		}
 	}
 	slices.SortStableFunc(in.Files, func(a, b FileStatus) int { return cmp.Compare(a.Stream, b.Stream) })
@@ -169,10 +189,10 @@ func statusOfCheckpoint(dir string) (Status, error) {
 		st := InputStatus{Name: in.Name}
 		for _, f := range in.Files {
 			size := f.Size
-			if l, err := lookAt(f.Path); err == nil && l.id == f.identity && !f.Packed {
+			if l, err := lookAt(string(f.Path)); err == nil && l.id == f.identity && !f.Packed {
 				size = l.size // what was written since
 			}
-			st.Files = append(st.Files, FileStatus{Path: f.Path, Stream: f.Stream, State: "stopped", Inode: f.Inode, Size: size, Position: f.Position, Sent: f.Position, Lag: max(0, size-f.Position)})
+			st.Files = append(st.Files, FileStatus{Path: string(f.Path), Stream: string(f.Stream), State: "stopped", Inode: f.Inode, Size: size, Position: f.Position, Sent: f.Position, Lag: max(0, size-f.Position)})
 		}
 		s.Inputs = append(s.Inputs, st)
 	}
