@@ -314,6 +314,33 @@ func TestGroup_FollowsABrokerToAnotherAddress(t *testing.T) {
 	}
 }
 
+// registerSlave registers a slave of broker 0 with one partition of t.
+func (c *testCluster) registerSlave(t *testing.T, addr string) {
+	t.Helper()
+	replica := zkcoord.Replica{Broker: 0, Slave: 0}
+	for path, data := range map[string][]byte{
+		zkcoord.DefaultRoot.Replica(replica):                            []byte(zkcoord.FormatAddress(addr)),
+		zkcoord.DefaultRoot.TopicOf(zkcoord.UseSubscribe, "t", replica): zkcoord.TopicNode{Broker: replica.String(), Partitions: 1}.Encode(),
+	} {
+		if err := c.session.Create(testContext(t), path, data, zkcoord.Ephemeral); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A master that takes connections and says nothing is gone around too when a group has to ask where it begins.
+func TestGroup_AStuckMasterIsGoneAroundAtTheBeginning(t *testing.T) {
+	c := startCluster(t)
+	stuck, slave := process.Start(t, process.Options{}), metaqtest.Start(t)
+	sendAll(t, slave.Addr, "t", "one")
+	c.register(t, 0, stuck.Addr, 1)
+	c.registerSlave(t, slave.Addr)
+	stuck.Signal(t, syscall.SIGSTOP)
+	defer stuck.Signal(t, syscall.SIGCONT)
+	a := run(t, member(t, c, "g", "a", client.WithStart(client.FromTime(time.Now().Add(-time.Hour)))), nil)
+	eventually(t, "a has what the slave has", func() bool { return a.count() == 1 })
+}
+
 // A slave is read while there is no master, and the master again when it is back.
 func TestGroup_FallsBackToASlave(t *testing.T) {
 	c := startCluster(t)
@@ -326,15 +353,7 @@ func TestGroup_FallsBackToASlave(t *testing.T) {
 		t.Fatal(err)
 	}
 	slave := process.Start(t, process.Options{Config: "[system]\n[topic=t]\nnumPartitions=1\n", Data: copied})
-	replica := zkcoord.Replica{Broker: 0, Slave: 0}
-	for path, data := range map[string][]byte{
-		zkcoord.DefaultRoot.Replica(replica):                            []byte(zkcoord.FormatAddress(slave.Addr)),
-		zkcoord.DefaultRoot.TopicOf(zkcoord.UseSubscribe, "t", replica): zkcoord.TopicNode{Broker: replica.String(), Partitions: 1}.Encode(),
-	} {
-		if err := c.session.Create(testContext(t), path, data, zkcoord.Ephemeral); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.registerSlave(t, slave.Addr)
 	a := run(t, member(t, c, "g", "a"), nil)
 	eventually(t, "a has everything from the slave", func() bool { return holds(f.sent, a) })
 	master.Restart(t)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -346,9 +347,16 @@ func (t *track) store() {
 			t.p.finish(s, Receipt{Broker: t.partition.Broker, Partition: t.partition.Number, Spilled: true}, nil)
 		}
 		list = list[n:]
-		if err != nil {
-			t.p.finish(list[0], Receipt{}, err)
-			list = list[1:]
+		if err == nil {
+			continue
 		}
+		fails := 1 // a smaller one may fit
+		if !errors.Is(err, ErrSpillFull) {
+			fails = len(list) // the disk would say the same of each of them, and many may wait
+		}
+		for _, s := range list[:fails] {
+			t.p.finish(s, Receipt{}, err)
+		}
+		list = list[fails:]
 	}
 }

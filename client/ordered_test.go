@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -134,6 +135,36 @@ func TestOrdered_SaysThatTheSpillIsFull(t *testing.T) {
 	}
 	if _, err := p.SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.At(3)}); err == nil || !strings.Contains(err.Error(), "0-3") {
 		t.Errorf("a partition that is not configured: %v", err)
+	}
+}
+
+// The broker says nothing, and the disk takes nothing either: everything that waits fails at once, with the reason.
+func TestOrdered_ADiskThatFailsWhileMuchWaits(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	dir := t.TempDir() + "/spill"
+	p := producer(t, silent.Addr().String(), ordered(dir))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	const messages = 40_000
+	body := make([]byte, 1<<10)
+	failed, ctx := make(chan error, messages), testContext(t)
+	for range messages {
+		p.SendAsync(client.Message{Topic: "t", Body: body}, func(_ client.Receipt, err error) { failed <- err })
+	}
+	for i := range messages {
+		select {
+		case err := <-failed:
+			if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "t.0-0") {
+				t.Fatalf("a message failed with %v", err)
+			}
+		case <-ctx.Done():
+			t.Fatalf("%d of %d messages have failed by now", i, messages)
+		}
 	}
 }
 
