@@ -323,8 +323,11 @@ func (c *Consumer) drop(places []zkcoord.TopicPartition) (ended []*reader) {
 	return ended
 }
 
-// release ends the readers of partitions, waits until no message of them is in hand, and commits how far they came. An error says that
-// this did not happen before ctx ended.
+// lastCommit is how long the offsets of partitions that are given up may take, also when nobody waits any longer for what is in hand.
+const lastCommit = 5 * time.Second
+
+// release ends the readers of partitions, waits until no message of them is in hand, but not after ctx has ended, and commits how far they came. An error says that
+// one of these did not happen.
 func (c *Consumer) release(ctx context.Context, places []zkcoord.TopicPartition) error {
 	ended := c.drop(places)
 	err := c.awaitDone(ctx, func(r *reader) bool { return slices.Contains(ended, r) })
@@ -335,5 +338,7 @@ func (c *Consumer) release(ctx context.Context, places []zkcoord.TopicPartition)
 		}
 	}
 	c.mu.Unlock()
-	return errors.Join(err, c.commit(context.WithoutCancel(ctx), ended))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCommit)
+	defer cancel()
+	return errors.Join(err, c.commit(ctx, ended))
 }

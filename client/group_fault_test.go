@@ -5,13 +5,16 @@ package client_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -311,6 +314,103 @@ func TestGroup_FollowsABrokerToAnotherAddress(t *testing.T) {
 	eventually(t, "a has what came later", func() bool { return holds(f.sent, a) })
 	if a.count() != 8 {
 		t.Errorf("%d messages were given out for 8", a.count())
+	}
+}
+
+// stuckStore keeps offsets, until it hangs: then it answers nobody.
+type stuckStore struct {
+	stuck atomic.Bool
+	asked chan struct{} // room for one: it hangs, and was asked
+	client.OffsetStore
+}
+
+func (s *stuckStore) Save(ctx context.Context, offsets map[client.OffsetKey]zkcoord.Offset) error {
+	if !s.stuck.Load() {
+		return s.OffsetStore.Save(ctx, offsets)
+	}
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A store of offsets that hangs keeps no partition from its next owner for long, and no consumer from being closed.
+func TestGroup_AStoreOfOffsetsThatHangs(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	store := func(name string) *stuckStore {
+		file, err := offsetfile.Open(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		return &stuckStore{OffsetStore: file, asked: make(chan struct{}, 1)}
+	}
+	storeOfA, storeOfB := store("a"), store("b")
+	a, err := client.NewConsumer(c.addr, "g", []string{"t"}, client.WithConsumerID("a"), client.WithOffsetStore(storeOfA), client.WithCommitEvery(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := make(chan struct{}, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- a.Run(context.Background(), func(context.Context, client.Received) error {
+			given <- struct{}{}
+			return nil
+		})
+	}()
+	newFeed(t, c.addr).send(20)
+	for range 20 {
+		<-given
+	}
+	storeOfA.stuck.Store(true)
+	run(t, member(t, c, "g", "b", client.WithOffsetStore(storeOfB)), nil)
+	eventually(t, "b has its share", func() bool { o := c.owners(t, "g"); return o["0-0"] == "a" && o["0-1"] == "b" })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := a.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 12*time.Second {
+		t.Errorf("close: %v after %s", err, time.Since(began))
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// A consumer is closed while it gives a partition up, and the handler is not done with it: Close does not wait for longer than it was told to.
+func TestGroup_CloseWhileAPartitionIsGivenUp(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	a, err := client.NewConsumer(c.addr, "g", []string{"t"}, client.WithConsumerID("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, done, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- a.Run(context.Background(), func(context.Context, client.Received) error {
+			close(busy)
+			<-done
+			return nil
+		})
+	}()
+	if _, err := producer(t, c.addr).SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, 1), Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	var log lockedBuffer
+	run(t, member(t, c, "g", "b", client.WithConsumerLog(slog.New(slog.NewTextHandler(&log, nil)))), nil)
+	eventually(t, "b waits for a", func() bool { return strings.Contains(log.String(), "g_a's yet") })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := a.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 3*time.Second {
+		t.Errorf("close: %v after %s", err, time.Since(began))
+	}
+	close(done)
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
 	}
 }
 
