@@ -42,6 +42,8 @@ type Consumer struct {
 	batches    chan *batch
 	recovery   *recovery     // nil without WithRecovery
 	committing chan struct{} // of capacity 1: an older offset must not be saved after a newer one
+	leaving    chan struct{} // of capacity 1: a Close is under way
+	closed     bool          // whoever has put something into leaving may look
 
 	mu      sync.Mutex
 	readers map[zkcoord.TopicPartition]*reader
@@ -74,7 +76,7 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	for _, opt := range opts {
 		opt(&o)
 	}
-	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), more: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
+	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), leaving: make(chan struct{}, 1), more: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
 		been: map[zkcoord.TopicPartition]zkcoord.Offset{}, inHand: map[*reader]int{}}
 	var err error
 	if c.group, err = protocol.ParseGroup(group); err != nil {
@@ -215,11 +217,21 @@ func (c *Consumer) awaitDone(ctx context.Context, concerns func(*reader) bool) e
 }
 
 // Close commits and ends the consumer and its goroutines. A member of a group gives up its partitions: it waits until the message that is in the hands of a
-// handler is done, at most for the time-out of the session with ZooKeeper, so a handler must not call it.
+// handler is done, at most for the time-out of the session with ZooKeeper, so a handler must not call it. A second call waits for the first one, and does nothing.
 func (c *Consumer) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closing = true
 	c.mu.Unlock()
+	select {
+	case c.leaving <- struct{}{}:
+		defer func() { <-c.leaving }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.closed {
+		return nil
+	}
+	c.closed = true
 	err := c.assignment.leave(ctx)
 	c.stop()
 	c.done.Wait()

@@ -414,6 +414,50 @@ func TestGroup_CloseWhileAPartitionIsGivenUp(t *testing.T) {
 	}
 }
 
+// A consumer is closed a second time while the first Close waits for the handler: what the handler does is committed all the same.
+func TestGroup_ASecondClose(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 1)
+	f := newFeed(t, c.addr)
+	f.send(1)
+	a, err := client.NewConsumer(c.addr, "g", []string{"t"}, client.WithCommitEvery(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, done, ended, closed := make(chan struct{}), make(chan struct{}), make(chan error, 1), make(chan error, 2)
+	go func() {
+		ended <- a.Run(context.Background(), func(context.Context, client.Received) error {
+			close(busy)
+			<-done
+			return nil
+		})
+	}()
+	<-busy
+	ctx := testContext(t)
+	for range 2 {
+		go func() { closed <- a.Close(ctx) }()
+	}
+	left := 2
+	select {
+	case err := <-closed:
+		t.Errorf("closed while a message is in hand: %v", err)
+		left--
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(done)
+	for range left {
+		if err := <-closed; err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if got, _ := c.offset(t, "g", "0-0"); got != f.ends["0-0"] {
+		t.Errorf("committed %+v, want %+v", got, f.ends["0-0"])
+	}
+}
+
 // registerSlave registers a slave of broker 0 with one partition of t.
 func (c *testCluster) registerSlave(t *testing.T, addr string) {
 	t.Helper()

@@ -15,7 +15,6 @@ type share struct {
 	member  *zkcoord.Member
 	patient context.Context // ends when whoever closes the consumer does not wait any longer
 	giveUp  context.CancelFunc
-	leaving bool  // under Consumer.mu
 	session int64 // in which the first partitions were got; 0 before. Under Consumer.mu
 }
 
@@ -40,10 +39,9 @@ func (s *share) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.c.cluster.session.Timeout())
 	defer cancel()
 	s.c.mu.Lock()
-	joined, again := s.member != nil, s.leaving
-	s.leaving = true
+	joined := s.member != nil
 	s.c.mu.Unlock()
-	if !joined || again {
+	if !joined {
 		return nil
 	}
 	defer s.end()
