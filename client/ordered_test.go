@@ -205,6 +205,36 @@ func TestOrdered_AMessageThatIsRefusedForGood(t *testing.T) {
 	checkOrder(t, everything(t, b.Addr), i)
 }
 
+// Why messages go to the disk is logged, once, and that they go to the broker again.
+func TestOrdered_SaysWhyMessagesAreSpilled(t *testing.T) {
+	b := metaqtest.Start(t)
+	conn, err := client.Dial(testContext(t), b.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var log lockedBuffer
+	p := producer(t, b.Addr, ordered(t.TempDir()), client.WithProducerLog(slog.New(slog.NewTextHandler(&log, nil))))
+	i := awaitSent(t, p, 0)
+	if err := conn.ClosePartitions(testContext(t), "t", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if r := sendNumber(t, p, i); !r.Spilled {
+			t.Errorf("the partition is closed: %+v", r)
+		}
+		i++
+	}
+	if err := conn.OpenPartitions(testContext(t), "t", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	awaitSent(t, p, i)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "has been closed") || !strings.Contains(lines[0], "partition=0-0") || !strings.Contains(lines[1], "level=INFO") {
+		t.Errorf("logged:\n%s", log.String())
+	}
+}
+
 // orderedChild names the address and the directory for the process that TestOrdered_AKilledProducer kills.
 const orderedChild = "CLIENT_ORDERED_CHILD"
 
