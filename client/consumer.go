@@ -90,7 +90,9 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 		if err != nil {
 			return nil, fmt.Errorf("metaq: %w", err)
 		}
-		c.topics = append(c.topics, topic)
+		if !slices.Contains(c.topics, topic) {
+			c.topics = append(c.topics, topic)
+		}
 	}
 	if o.fetchSize < protocol.RecordHeader {
 		return nil, fmt.Errorf("metaq: a fetch size of %d bytes is less than the header of a message", o.fetchSize)

@@ -564,3 +564,16 @@ func TestGroup_APartitionThatGoesAndComesBack(t *testing.T) {
 		t.Errorf("%d messages were given out for %d", a.count(), len(f.sent))
 	}
 }
+
+// A topic that is named twice is one topic: the consumer counts once when its partitions are shared.
+func TestGroup_ATopicThatIsNamedTwice(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	a, err := client.NewConsumer(c.addr, "g", []string{"t", "t"}, client.WithConsumerID("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, f := run(t, a, nil), newFeed(t, c.addr)
+	f.send(4)
+	eventually(t, "it has everything", func() bool { return holds(f.sent, r) })
+}
