@@ -103,6 +103,23 @@ func (c *Consumer) each(ctx context.Context, b *batch, do func(Received) bool) (
 	c.recovery.goesOn(b) // elsewhere, if it stopped here
 	if len(b.messages) == 0 {
 		<-b.from.turn
+		return true
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waitForClaimLocked(b)
 	return true
+}
+
+// claimPause is how long a batch waits until it is looked at again whether its partition is this consumer's for sure.
+const claimPause = 100 * time.Millisecond
+
+// waitForClaimLocked sets a batch aside whose partition may be somebody else's by now, and need not be: a session that counts as lost is had back if ZooKeeper
+// answers before it ends. A partition that is given up drops it.
+func (c *Consumer) waitForClaimLocked(b *batch) {
+	if c.closing || b.from.released {
+		return
+	}
+	b.resume = time.Now().Add(claimPause)
+	c.aside = append(c.aside, b)
 }

@@ -357,3 +357,26 @@ func TestConn_Commands(t *testing.T) {
 		t.Errorf("features %q, %v", text, err)
 	}
 }
+
+// A program that recovers from a panic of its own in the iteration gets the message again, and can close the consumer.
+func TestMessages_APanicLeavesTheMessage(t *testing.T) {
+	b := metaqtest.Start(t)
+	sendAll(t, b.Addr, "t", "one", "two")
+	c := consumer(t, b.Addr, "g", "t")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		for range c.Messages(testContext(t)) {
+			panic("handler")
+		}
+	}()
+	if got := fmt.Sprint(read(t, c, 2)[0]); got != "[one two]" {
+		t.Errorf("then came %s", got)
+	}
+	if err := c.Close(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}

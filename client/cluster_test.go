@@ -133,6 +133,28 @@ func TestCluster_NewBrokersAndPartitionsAreUsedWithinASecond(t *testing.T) {
 	sendUntil(t, p, "1-0", time.Second)
 }
 
+// A broker is registered at another address, and whoever was at the old one is there yet and takes messages: they go where consumers look for them.
+func TestCluster_ABrokerThatMoves(t *testing.T) {
+	c := startCluster(t)
+	before, after := metaqtest.Start(t), metaqtest.Start(t)
+	b := c.register(t, 0, before.Addr, 1)
+	p := producer(t, c.addr)
+	if _, err := p.Send(testContext(t), "t", []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Unregister(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.register(t, 0, after.Addr, 1)
+	r := run(t, member(t, c, "g", "a"), nil)
+	eventually(t, "a message goes to the new address", func() bool {
+		if _, err := p.Send(testContext(t), "t", []byte("after")); err != nil {
+			t.Fatal(err)
+		}
+		return r.count() > 0
+	})
+}
+
 func TestCluster_UnknownTopicAndBrokerSaySo(t *testing.T) {
 	c := startCluster(t)
 	c.register(t, 0, metaqtest.Start(t).Addr, 1)

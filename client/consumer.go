@@ -42,6 +42,8 @@ type Consumer struct {
 	batches    chan *batch
 	recovery   *recovery     // nil without WithRecovery
 	committing chan struct{} // of capacity 1: an older offset must not be saved after a newer one
+	leaving    chan struct{} // of capacity 1: a Close is under way
+	closed     bool          // whoever has put something into leaving may look
 
 	mu      sync.Mutex
 	readers map[zkcoord.TopicPartition]*reader
@@ -74,7 +76,7 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 	for _, opt := range opts {
 		opt(&o)
 	}
-	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), more: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
+	c := &Consumer{options: o, batches: make(chan *batch), committing: make(chan struct{}, 1), leaving: make(chan struct{}, 1), more: make(chan struct{}, 1), readers: map[zkcoord.TopicPartition]*reader{},
 		been: map[zkcoord.TopicPartition]zkcoord.Offset{}, inHand: map[*reader]int{}}
 	var err error
 	if c.group, err = protocol.ParseGroup(group); err != nil {
@@ -88,7 +90,9 @@ func NewConsumer(addr, group string, topics []string, opts ...ConsumerOption) (*
 		if err != nil {
 			return nil, fmt.Errorf("metaq: %w", err)
 		}
-		c.topics = append(c.topics, topic)
+		if !slices.Contains(c.topics, topic) {
+			c.topics = append(c.topics, topic)
+		}
 	}
 	if o.fetchSize < protocol.RecordHeader {
 		return nil, fmt.Errorf("metaq: a fetch size of %d bytes is less than the header of a message", o.fetchSize)
@@ -215,11 +219,21 @@ func (c *Consumer) awaitDone(ctx context.Context, concerns func(*reader) bool) e
 }
 
 // Close commits and ends the consumer and its goroutines. A member of a group gives up its partitions: it waits until the message that is in the hands of a
-// handler is done, at most for the time-out of the session with ZooKeeper, so a handler must not call it.
+// handler is done, at most for the time-out of the session with ZooKeeper, so a handler must not call it. A second call waits for the first one, and does nothing.
 func (c *Consumer) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closing = true
 	c.mu.Unlock()
+	select {
+	case c.leaving <- struct{}{}:
+		defer func() { <-c.leaving }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.closed {
+		return nil
+	}
+	c.closed = true
 	err := c.assignment.leave(ctx)
 	c.stop()
 	c.done.Wait()
@@ -323,8 +337,11 @@ func (c *Consumer) drop(places []zkcoord.TopicPartition) (ended []*reader) {
 	return ended
 }
 
-// release ends the readers of partitions, waits until no message of them is in hand, and commits how far they came. An error says that
-// this did not happen before ctx ended.
+// lastCommit is how long the offsets of partitions that are given up may take, also when nobody waits any longer for what is in hand.
+const lastCommit = 5 * time.Second
+
+// release ends the readers of partitions, waits until no message of them is in hand, but not after ctx has ended, and commits how far they came. An error says that
+// one of these did not happen.
 func (c *Consumer) release(ctx context.Context, places []zkcoord.TopicPartition) error {
 	ended := c.drop(places)
 	err := c.awaitDone(ctx, func(r *reader) bool { return slices.Contains(ended, r) })
@@ -335,5 +352,7 @@ func (c *Consumer) release(ctx context.Context, places []zkcoord.TopicPartition)
 		}
 	}
 	c.mu.Unlock()
-	return errors.Join(err, c.commit(context.WithoutCancel(ctx), ended))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCommit)
+	defer cancel()
+	return errors.Join(err, c.commit(ctx, ended))
 }

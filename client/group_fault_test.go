@@ -5,13 +5,16 @@ package client_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -314,6 +317,174 @@ func TestGroup_FollowsABrokerToAnotherAddress(t *testing.T) {
 	}
 }
 
+// stuckStore keeps offsets, until it hangs: then it answers nobody.
+type stuckStore struct {
+	stuck atomic.Bool
+	asked chan struct{} // room for one: it hangs, and was asked
+	client.OffsetStore
+}
+
+func (s *stuckStore) Save(ctx context.Context, offsets map[client.OffsetKey]zkcoord.Offset) error {
+	if !s.stuck.Load() {
+		return s.OffsetStore.Save(ctx, offsets)
+	}
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A store of offsets that hangs keeps no partition from its next owner for long, and no consumer from being closed.
+func TestGroup_AStoreOfOffsetsThatHangs(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	store := func(name string) *stuckStore {
+		file, err := offsetfile.Open(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		return &stuckStore{OffsetStore: file, asked: make(chan struct{}, 1)}
+	}
+	storeOfA, storeOfB := store("a"), store("b")
+	a, err := client.NewConsumer(c.addr, "g", []string{"t"}, client.WithConsumerID("a"), client.WithOffsetStore(storeOfA), client.WithCommitEvery(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := make(chan struct{}, 100)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- a.Run(context.Background(), func(context.Context, client.Received) error {
+			given <- struct{}{}
+			return nil
+		})
+	}()
+	newFeed(t, c.addr).send(20)
+	for range 20 {
+		<-given
+	}
+	storeOfA.stuck.Store(true)
+	run(t, member(t, c, "g", "b", client.WithOffsetStore(storeOfB)), nil)
+	eventually(t, "b has its share", func() bool { o := c.owners(t, "g"); return o["0-0"] == "a" && o["0-1"] == "b" })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := a.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 12*time.Second {
+		t.Errorf("close: %v after %s", err, time.Since(began))
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// A consumer is closed while it gives a partition up, and the handler is not done with it: Close does not wait for longer than it was told to.
+func TestGroup_CloseWhileAPartitionIsGivenUp(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	a, err := client.NewConsumer(c.addr, "g", []string{"t"}, client.WithConsumerID("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, done, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- a.Run(context.Background(), func(context.Context, client.Received) error {
+			close(busy)
+			<-done
+			return nil
+		})
+	}()
+	if _, err := producer(t, c.addr).SendMessage(testContext(t), client.Message{Topic: "t", Partition: client.AtBroker(0, 1), Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	var log lockedBuffer
+	run(t, member(t, c, "g", "b", client.WithConsumerLog(slog.New(slog.NewTextHandler(&log, nil)))), nil)
+	eventually(t, "b waits for a", func() bool { return strings.Contains(log.String(), "g_a's yet") })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	if err := a.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 3*time.Second {
+		t.Errorf("close: %v after %s", err, time.Since(began))
+	}
+	close(done)
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// A consumer is closed a second time while the first Close waits for the handler: what the handler does is committed all the same.
+func TestGroup_ASecondClose(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 1)
+	f := newFeed(t, c.addr)
+	f.send(1)
+	a, err := client.NewConsumer(c.addr, "g", []string{"t"}, client.WithCommitEvery(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, done, ended, closed := make(chan struct{}), make(chan struct{}), make(chan error, 1), make(chan error, 2)
+	go func() {
+		ended <- a.Run(context.Background(), func(context.Context, client.Received) error {
+			close(busy)
+			<-done
+			return nil
+		})
+	}()
+	<-busy
+	ctx := testContext(t)
+	for range 2 {
+		go func() { closed <- a.Close(ctx) }()
+	}
+	left := 2
+	select {
+	case err := <-closed:
+		t.Errorf("closed while a message is in hand: %v", err)
+		left--
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(done)
+	for range left {
+		if err := <-closed; err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if got, _ := c.offset(t, "g", "0-0"); got != f.ends["0-0"] {
+		t.Errorf("committed %+v, want %+v", got, f.ends["0-0"])
+	}
+}
+
+// registerSlave registers a slave of broker 0 with one partition of t.
+func (c *testCluster) registerSlave(t *testing.T, addr string) {
+	t.Helper()
+	replica := zkcoord.Replica{Broker: 0, Slave: 0}
+	for path, data := range map[string][]byte{
+		zkcoord.DefaultRoot.Replica(replica):                            []byte(zkcoord.FormatAddress(addr)),
+		zkcoord.DefaultRoot.TopicOf(zkcoord.UseSubscribe, "t", replica): zkcoord.TopicNode{Broker: replica.String(), Partitions: 1}.Encode(),
+	} {
+		if err := c.session.Create(testContext(t), path, data, zkcoord.Ephemeral); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A master that takes connections and says nothing is gone around too when a group has to ask where it begins.
+func TestGroup_AStuckMasterIsGoneAroundAtTheBeginning(t *testing.T) {
+	c := startCluster(t)
+	stuck, slave := process.Start(t, process.Options{}), metaqtest.Start(t)
+	sendAll(t, slave.Addr, "t", "one")
+	c.register(t, 0, stuck.Addr, 1)
+	c.registerSlave(t, slave.Addr)
+	stuck.Signal(t, syscall.SIGSTOP)
+	defer stuck.Signal(t, syscall.SIGCONT)
+	a := run(t, member(t, c, "g", "a", client.WithStart(client.FromTime(time.Now().Add(-time.Hour)))), nil)
+	eventually(t, "a has what the slave has", func() bool { return a.count() == 1 })
+}
+
 // A slave is read while there is no master, and the master again when it is back.
 func TestGroup_FallsBackToASlave(t *testing.T) {
 	c := startCluster(t)
@@ -326,15 +497,7 @@ func TestGroup_FallsBackToASlave(t *testing.T) {
 		t.Fatal(err)
 	}
 	slave := process.Start(t, process.Options{Config: "[system]\n[topic=t]\nnumPartitions=1\n", Data: copied})
-	replica := zkcoord.Replica{Broker: 0, Slave: 0}
-	for path, data := range map[string][]byte{
-		zkcoord.DefaultRoot.Replica(replica):                            []byte(zkcoord.FormatAddress(slave.Addr)),
-		zkcoord.DefaultRoot.TopicOf(zkcoord.UseSubscribe, "t", replica): zkcoord.TopicNode{Broker: replica.String(), Partitions: 1}.Encode(),
-	} {
-		if err := c.session.Create(testContext(t), path, data, zkcoord.Ephemeral); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.registerSlave(t, slave.Addr)
 	a := run(t, member(t, c, "g", "a"), nil)
 	eventually(t, "a has everything from the slave", func() bool { return holds(f.sent, a) })
 	master.Restart(t)

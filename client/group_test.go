@@ -562,3 +562,38 @@ func TestGroup_ReadsWhatIsAdded(t *testing.T) {
 		t.Errorf("%d messages were given out for %d", n, len(f.sent))
 	}
 }
+
+// A broker comes back with fewer partitions: what went is given up, committed, and nobody's; when it is there again, the group goes on where it was.
+func TestGroup_APartitionThatGoesAndComesBack(t *testing.T) {
+	c := startCluster(t)
+	b := c.register(t, 0, metaqtest.Start(t, metaqtest.Set("numPartitions", "2")).Addr, 2)
+	f := newFeed(t, c.addr)
+	f.send(10)
+	a := run(t, member(t, c, "g", "a", client.WithCommitEvery(0)), nil)
+	eventually(t, "a has everything", func() bool { return holds(f.sent, a) })
+	c.offer(t, b, 1)
+	eventually(t, "0-1 is nobody's", func() bool { return maps.Equal(c.owners(t, "g"), map[string]string{"0-0": "a"}) })
+	if got, _ := c.offset(t, "g", "0-1"); got != f.ends["0-1"] {
+		t.Errorf("committed %+v, want %+v", got, f.ends["0-1"])
+	}
+	eventually(t, "the producer knows", func() bool { before := f.ends["0-1"]; f.send(2); return f.ends["0-1"] == before })
+	c.offer(t, b, 2)
+	eventually(t, "0-1 is used again", func() bool { before := f.ends["0-1"]; f.send(1); return f.ends["0-1"] != before })
+	eventually(t, "a has everything", func() bool { return holds(f.sent, a) })
+	if a.count() != len(f.sent) {
+		t.Errorf("%d messages were given out for %d", a.count(), len(f.sent))
+	}
+}
+
+// A topic that is named twice is one topic: the consumer counts once when its partitions are shared.
+func TestGroup_ATopicThatIsNamedTwice(t *testing.T) {
+	c := startCluster(t)
+	c.broker(t, 0, 2)
+	a, err := client.NewConsumer(c.addr, "g", []string{"t", "t"}, client.WithConsumerID("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, f := run(t, a, nil), newFeed(t, c.addr)
+	f.send(4)
+	eventually(t, "it has everything", func() bool { return holds(f.sent, r) })
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ type lane struct {
 	heard    time.Time // when the last try ended, or the first began
 
 	// Of the goroutine only.
+	at          string // address of conn
 	backoff     *backoff.ExponentialBackOff
 	unreachable bool // as of the last try
 }
@@ -186,7 +188,14 @@ const dialTimeout = 3 * time.Second
 // connected is the connection, made anew if there is none. That the last one broke is an error once: what was in flight on it has to be
 // sent again before anything else.
 func (l *lane) connected() (*Conn, error) {
+	l.p.mu.Lock()
+	addr := l.addr
+	l.p.mu.Unlock()
 	if l.conn != nil {
+		if addr != l.at {
+			// Whoever is there yet, and takes messages, is not the broker that others read from.
+			l.conn.fail(fmt.Errorf("metaq: broker %d is at %s now: %w", l.broker, addr, net.ErrClosed))
+		}
 		broken := l.conn.Err()
 		if broken == nil {
 			return l.conn, nil
@@ -195,9 +204,6 @@ func (l *lane) connected() (*Conn, error) {
 		l.setConn(nil)
 		return nil, broken
 	}
-	l.p.mu.Lock()
-	addr := l.addr
-	l.p.mu.Unlock()
 	if addr == "" {
 		return nil, errNoAddress
 	}
@@ -216,6 +222,7 @@ func (l *lane) connected() (*Conn, error) {
 		l.p.options.log.Info("the broker can be reached again", "broker", l.broker, "address", addr)
 	}
 	l.setConn(conn)
+	l.at = addr
 	return conn, nil
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -145,6 +146,7 @@ type track struct {
 	resume  time.Time // not before
 	started time.Time
 	away    bool // the last try has failed, or takes long
+	told    bool // why was logged since the last one that did not fail
 }
 
 // trying says where the message is that is tried.
@@ -301,6 +303,10 @@ func (t *track) ended(err error) {
 	switch {
 	case err == nil || final && was == inMemory:
 		t.backoff.Reset()
+		if t.told {
+			t.told = false
+			t.p.options.log.Info("the broker of an ordered partition takes its messages again", "topic", t.topic, "partition", t.partition)
+		}
 		t.away = false
 		switch was {
 		case inMemory:
@@ -323,6 +329,10 @@ func (t *track) ended(err error) {
 			t.resume = time.Now().Add(t.backoff.NextBackOff())
 		}
 	default:
+		if !t.told {
+			t.told = true
+			t.p.options.log.Warn("the broker of an ordered partition does not take its messages now; they are kept on the disk", "topic", t.topic, "partition", t.partition, "error", err)
+		}
 		t.away = true // the next step stores what is in memory
 		t.resume = time.Now().Add(t.backoff.NextBackOff())
 	}
@@ -346,9 +356,16 @@ func (t *track) store() {
 			t.p.finish(s, Receipt{Broker: t.partition.Broker, Partition: t.partition.Number, Spilled: true}, nil)
 		}
 		list = list[n:]
-		if err != nil {
-			t.p.finish(list[0], Receipt{}, err)
-			list = list[1:]
+		if err == nil {
+			continue
 		}
+		fails := 1 // a smaller one may fit
+		if !errors.Is(err, ErrSpillFull) {
+			fails = len(list) // the disk would say the same of each of them, and many may wait
+		}
+		for _, s := range list[:fails] {
+			t.p.finish(s, Receipt{}, err)
+		}
+		list = list[fails:]
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -137,6 +138,36 @@ func TestOrdered_SaysThatTheSpillIsFull(t *testing.T) {
 	}
 }
 
+// The broker says nothing, and the disk takes nothing either: everything that waits fails at once, with the reason.
+func TestOrdered_ADiskThatFailsWhileMuchWaits(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	dir := t.TempDir() + "/spill"
+	p := producer(t, silent.Addr().String(), ordered(dir))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	const messages = 40_000
+	body := make([]byte, 1<<10)
+	failed, ctx := make(chan error, messages), testContext(t)
+	for range messages {
+		p.SendAsync(client.Message{Topic: "t", Body: body}, func(_ client.Receipt, err error) { failed <- err })
+	}
+	for i := range messages {
+		select {
+		case err := <-failed:
+			if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "t.0-0") {
+				t.Fatalf("a message failed with %v", err)
+			}
+		case <-ctx.Done():
+			t.Fatalf("%d of %d messages have failed by now", i, messages)
+		}
+	}
+}
+
 // What a broker refuses for good after it was accepted holds up nothing, and is kept.
 func TestOrdered_AMessageThatIsRefusedForGood(t *testing.T) {
 	b := metaqtest.Start(t, metaqtest.Set("maxMessageSize", "1024"))
@@ -172,6 +203,36 @@ func TestOrdered_AMessageThatIsRefusedForGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkOrder(t, everything(t, b.Addr), i)
+}
+
+// Why messages go to the disk is logged, once, and that they go to the broker again.
+func TestOrdered_SaysWhyMessagesAreSpilled(t *testing.T) {
+	b := metaqtest.Start(t)
+	conn, err := client.Dial(testContext(t), b.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var log lockedBuffer
+	p := producer(t, b.Addr, ordered(t.TempDir()), client.WithProducerLog(slog.New(slog.NewTextHandler(&log, nil))))
+	i := awaitSent(t, p, 0)
+	if err := conn.ClosePartitions(testContext(t), "t", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if r := sendNumber(t, p, i); !r.Spilled {
+			t.Errorf("the partition is closed: %+v", r)
+		}
+		i++
+	}
+	if err := conn.OpenPartitions(testContext(t), "t", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	awaitSent(t, p, i)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "has been closed") || !strings.Contains(lines[0], "partition=0-0") || !strings.Contains(lines[1], "level=INFO") {
+		t.Errorf("logged:\n%s", log.String())
+	}
 }
 
 // orderedChild names the address and the directory for the process that TestOrdered_AKilledProducer kills.

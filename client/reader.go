@@ -40,6 +40,8 @@ type reader struct {
 
 	// Of the goroutine only.
 	size         int32
+	kept         bool   // it goes on where the group was before
+	beyond       bool   // and that is beyond the end, which was told
 	addr         string // of the broker that is asked
 	master       bool   // and it is the master
 	avoidMaster  time.Time
@@ -145,17 +147,24 @@ func (r *reader) begin(conn *Conn) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if ok {
+	if r.kept = ok; ok {
 		return kept.Offset, nil
 	}
 	var offset int64
+	topic := r.claim.place.Topic
 	switch s := r.c.options.start; s.kind {
 	case latest:
-		return math.MaxInt64, nil // the broker moves it to the end
+		err = r.ask(conn, 0, func(ctx context.Context) (err error) {
+			offset, err = endOf(ctx, conn, topic, r.number())
+			return err
+		})
 	case atOffset:
 		offset = s.offset
 	case atTime:
-		offset, err = conn.Seek(r.ctx, r.claim.place.Topic, r.number(), s.time)
+		err = r.ask(conn, 0, func(ctx context.Context) (err error) {
+			offset, err = conn.Seek(ctx, topic, r.number(), s.time)
+			return err
+		})
 		if statusOf(err) == protocol.StatusNotFound {
 			offset, err = 0, nil // nothing was ever stored there
 		}
@@ -164,6 +173,19 @@ func (r *reader) begin(conn *Conn) (int64, error) {
 		r.startAt(offset)
 	}
 	return offset, err
+}
+
+// ask puts a question to a broker that may wait before it answers. One that says nothing for much longer is gone.
+func (r *reader) ask(conn *Conn, wait time.Duration, question func(context.Context) error) error {
+	bound := wait + dialTimeout
+	ctx, cancel := context.WithTimeout(r.ctx, bound)
+	defer cancel()
+	err := question(ctx)
+	if err != nil && ctx.Err() != nil && r.ctx.Err() == nil {
+		conn.fail(fmt.Errorf("metaq: no answer for %v: %w", bound, context.DeadlineExceeded))
+		return &StatusError{Status: protocol.StatusTimeout, Text: fmt.Sprintf("no answer from %s for %v", r.addr, bound)}
+	}
+	return err
 }
 
 // startAt notes where a group has started that had no offset, so that it is no other place when this partition is begun again.
@@ -181,27 +203,26 @@ func (r *reader) fetch(conn *Conn, offset *int64) ([]Received, error) {
 	if !r.master {
 		wait = min(wait, masterAgain) // to look for the master
 	}
-	// The answer comes at the latest after the wait; a broker that says nothing for much longer is gone.
-	ctx, cancel := context.WithTimeout(r.ctx, wait+dialTimeout)
-	defer cancel()
+	var data []byte
 	topic, group := r.claim.place.Topic, string(r.c.group)
-	data, err := conn.Get(ctx, topic, group, r.number(), *offset, r.size, wait)
+	err := r.ask(conn, wait, func(ctx context.Context) (err error) {
+		data, err = conn.Get(ctx, topic, group, r.number(), *offset, r.size, wait)
+		return err
+	})
 	var moved *MovedError
 	switch {
-	case errors.As(err, &moved) && moved.Offset < *offset && *offset != math.MaxInt64 && !r.master:
+	case errors.As(err, &moved) && moved.Offset < *offset && !r.master:
 		// A slave that is behind its master has an earlier end.
 		return nil, errLater
 	case errors.As(err, &moved) && moved.Offset != *offset:
-		if *offset == math.MaxInt64 {
-			r.startAt(moved.Offset)
+		if r.kept {
+			r.c.options.log.Warn("no message begins at the offset where the group goes on; what was there may have been removed before it was read",
+				"group", group, "partition", r.claim.place, "offset", *offset, "next", moved.Offset)
 		}
 		*offset = moved.Offset
 		return nil, nil
-	case statusOf(err) == protocol.StatusNotFound && *offset != math.MaxInt64 && r.written(conn):
+	case statusOf(err) == protocol.StatusNotFound && r.written(conn, *offset):
 		return nil, nil // the wait is over, ask again
-	case ctx.Err() != nil && r.ctx.Err() == nil:
-		conn.fail(fmt.Errorf("metaq: no answer for %v: %w", wait+dialTimeout, context.DeadlineExceeded))
-		return nil, &StatusError{Status: protocol.StatusTimeout, Text: "no answer to get"}
 	case err != nil:
 		return nil, err
 	}
@@ -211,7 +232,7 @@ func (r *reader) fetch(conn *Conn, offset *int64) ([]Received, error) {
 	}
 	*offset += int64(used)
 	if len(list) > 0 {
-		r.size = r.c.options.fetchSize
+		r.size, r.kept = r.c.options.fetchSize, true
 		return list, nil
 	}
 	// The message is larger than what was asked for.
@@ -224,10 +245,21 @@ func (r *reader) fetch(conn *Conn, offset *int64) ([]Received, error) {
 }
 
 // written tells a wait that is over from a partition that nobody has written yet, which is answered at once.
-func (r *reader) written(conn *Conn) bool {
-	_, err := conn.Get(r.ctx, r.claim.place.Topic, string(r.c.group), r.number(), math.MaxInt64, 1, -1)
-	var moved *MovedError
-	return errors.As(err, &moved)
+func (r *reader) written(conn *Conn, offset int64) bool {
+	var end int64
+	err := r.ask(conn, 0, func(ctx context.Context) (err error) {
+		end, err = endOf(ctx, conn, r.claim.place.Topic, r.number())
+		return err
+	})
+	if err != nil || end == 0 {
+		return false
+	}
+	if beyond := end < offset && r.master; beyond && !r.beyond {
+		r.c.options.log.Error("the offset where the group goes on lies beyond the end of the partition: nothing is read before the end has passed it, and what comes until then is left out; "+
+			"has the broker lost its messages? 'metaq offsets reset' moves the group", "group", r.c.group, "partition", r.claim.place, "offset", offset, "end", end)
+		r.beyond = true
+	}
+	return true
 }
 
 // decode takes the whole messages out of an answer.

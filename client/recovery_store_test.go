@@ -273,3 +273,30 @@ func TestRejectedFile_ATornLineIsCutAndTheFileIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// What comes back from the file is the message, whatever its bytes are: it may be redriven.
+func TestRejectedFile_KeepsEveryByte(t *testing.T) {
+	r, err := openRejectedFile(t.TempDir(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, text := range []string{"", "red", "\xff\x00", "\u00fcber\n\"", "\ufffd"} {
+		m := failing(1, text).Received
+		m.Attribute = text
+		want = append(want, fmt.Sprintf("%q %q", text, text))
+		if err := r.add(Rejected{Received: m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for m, err := range readRejected(r.name) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%q %q", m.Attribute, m.Body))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -30,7 +30,7 @@ type Rejected struct {
 // rejectedName is a file with an object in JSON on each line. It is for people and their programs too.
 const rejectedName = "rejected.jsonl"
 
-// rejectedLine is a line of the file. A body that is no UTF-8 text is in data_base64.
+// rejectedLine is a line of the file. A body that is no UTF-8 text is in data_base64, and such an attribute in attribute_base64.
 type rejectedLine struct {
 	Topic     string    `json:"topic"`
 	Broker    int       `json:"broker"`
@@ -39,6 +39,7 @@ type rejectedLine struct {
 	Next      int64     `json:"next"`
 	ID        int64     `json:"id"`
 	Attribute string    `json:"attribute,omitempty"`
+	Binary    []byte    `json:"attribute_base64,omitempty"`
 	Data      *string   `json:"data,omitempty"`
 	Base64    *string   `json:"data_base64,omitempty"`
 	Err       string    `json:"error"`
@@ -203,6 +204,9 @@ func readRejected(name string) iter.Seq2[Rejected, error] {
 func (m Rejected) line() ([]byte, error) {
 	l := rejectedLine{Topic: m.Topic, Broker: m.Broker, Partition: m.Partition, Offset: m.Offset, Next: m.Next, ID: m.ID, Attribute: m.Attribute,
 		Err: m.Err, Tries: m.Tries, Since: m.Since, At: m.At}
+	if !utf8.ValidString(m.Attribute) {
+		l.Attribute, l.Binary = "", []byte(m.Attribute)
+	}
 	text := string(m.Body)
 	if utf8.Valid(m.Body) {
 		l.Data = &text
@@ -233,6 +237,9 @@ func parseRejected(line []byte) (m Rejected, err error) {
 	}
 	m = Rejected{Err: l.Err, Tries: l.Tries, Since: l.Since, At: l.At, Received: Received{Topic: l.Topic, Broker: l.Broker, Partition: l.Partition,
 		Offset: l.Offset, Next: l.Next, ID: l.ID, Attribute: l.Attribute}}
+	if len(l.Binary) > 0 {
+		m.Attribute = string(l.Binary)
+	}
 	switch {
 	case l.Data != nil:
 		m.Body = []byte(*l.Data)

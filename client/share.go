@@ -13,12 +13,14 @@ type share struct {
 	follower
 	id      string
 	member  *zkcoord.Member
-	leaving context.Context // of leave; nil before. Under Consumer.mu
-	session int64           // in which the first partitions were got; 0 before. Under Consumer.mu
+	patient context.Context // ends when whoever closes the consumer does not wait any longer
+	giveUp  context.CancelFunc
+	session int64 // in which the first partitions were got; 0 before. Under Consumer.mu
 }
 
 func newShare(c *Consumer) *share {
 	s := &share{follower: newFollower(c), id: c.options.id}
+	s.patient, s.giveUp = context.WithCancel(context.Background())
 	if s.id == "" {
 		s.id = zkcoord.NewConsumerID()
 	}
@@ -37,13 +39,13 @@ func (s *share) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.c.cluster.session.Timeout())
 	defer cancel()
 	s.c.mu.Lock()
-	joined, again := s.member != nil, s.leaving != nil
-	s.leaving = ctx
+	joined := s.member != nil
 	s.c.mu.Unlock()
-	if !joined || again {
+	if !joined {
 		return nil
 	}
 	defer s.end()
+	defer context.AfterFunc(ctx, s.giveUp)()
 	err := errors.Join(s.c.awaitDone(ctx, func(*reader) bool { return true }), s.c.Commit(ctx))
 	return errors.Join(err, s.member.Leave(ctx))
 }
@@ -67,14 +69,6 @@ func (s *share) Acquire(claims []zkcoord.Claim) {
 // Release stops what the member gives up, waits until nothing of it is in a handler's hands, and keeps how far it came. A handler that takes longer than the
 // session's time-out gets its message's successors, and perhaps the message itself, handed over elsewhere meanwhile.
 func (s *share) Release(claims []zkcoord.Claim) {
-	s.c.mu.Lock()
-	ctx := s.leaving
-	s.c.mu.Unlock()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.c.cluster.session.Timeout())
-	defer cancel()
 	var mine, lost []zkcoord.TopicPartition
 	for _, claim := range claims {
 		if claim.Valid() {
@@ -90,6 +84,8 @@ func (s *share) Release(claims []zkcoord.Claim) {
 	if len(mine) == 0 {
 		return
 	}
+	ctx, cancel := context.WithTimeout(s.patient, s.c.cluster.session.Timeout())
+	defer cancel()
 	if err := s.c.release(ctx, mine); err != nil {
 		s.c.options.log.Warn("partitions are given up, and not all is done or committed", "group", s.c.group, "error", err)
 	}

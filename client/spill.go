@@ -198,10 +198,11 @@ var ErrNotSpill = errors.New("no spill file")
 var (
 	errOfConsumer = fmt.Errorf("%w: these are messages whose handler failed and which their consumer tries again (client.WithRecovery), not what a producer has put on its disk; "+
 		"those that it has given up are lines of %s", ErrNotSpill, rejectedName)
+	errOfVersion  = errors.New("another version of MetaQ has made it, and this one cannot read it: use that version, or a newer one")
 	errOfProducer = errors.New("this is what a producer has put on its disk (client.WithOrdered), not what a consumer keeps: each needs a directory of its own")
 )
 
-// checkKind says what a segment is if it is of the other kind.
+// checkKind says what a segment is if it is of the other kind, or of another version of the format: the last byte of a magic counts those.
 func (g *segment) checkKind() error {
 	var magic [len(spillMagic)]byte
 	if _, err := g.file.ReadAt(magic[:], 0); err != nil {
@@ -212,6 +213,8 @@ func (g *segment) checkKind() error {
 		return errOfConsumer
 	case m == spillMagic && g.magic == failedMagic:
 		return errOfProducer
+	case m != g.magic && m[:len(m)-1] == g.magic[:len(m)-1]:
+		return errOfVersion
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -182,4 +183,28 @@ func TestSpill_WhatWasRefusedCounts(t *testing.T) {
 		t.Errorf("%d bytes when it is opened again, %d before", got, used)
 	}
 	closeSpill(d, found)
+}
+
+// A file of another version is not called damaged, and stays as it is.
+func TestSpill_OfAnotherVersion(t *testing.T) {
+	for _, magic := range []string{spillMagic, failedMagic} {
+		name := filepath.Join(t.TempDir(), "orders.0-3.00000001.spill")
+		want := append([]byte(magic[:len(magic)-1]+"2"), make([]byte, 8)...) // with another header too
+		if err := os.WriteFile(name, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := openSpillDir(filepath.Dir(name), magic, 1<<30); err == nil || !strings.Contains(err.Error(), "another version") || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", magic, err)
+		}
+		if magic == spillMagic {
+			for _, err := range ReadSpill(name) {
+				if err == nil || !strings.Contains(err.Error(), "another version") {
+					t.Errorf("read: %v", err)
+				}
+			}
+		}
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the file has become %q, %v", got, err)
+		}
+	}
 }

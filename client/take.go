@@ -75,6 +75,7 @@ func (c *Consumer) hand(b *batch) *Held {
 	r := b.from
 	switch {
 	case c.closing || r.released || !r.claim.Valid():
+		c.waitForClaimLocked(b)
 		return nil
 	case b.place == nil && !c.roomLocked(r):
 		r.parked = b

@@ -75,9 +75,7 @@ func newFollower(c *Consumer) follower {
 
 func (f follower) follow() {
 	for _, topic := range f.c.topics {
-		if f.topics[topic] == nil { // not named twice
-			f.topics[topic] = f.c.cluster.directory.Follow(zkcoord.UseSubscribe, topic)
-		}
+		f.topics[topic] = f.c.cluster.directory.Follow(zkcoord.UseSubscribe, topic)
 	}
 }
 

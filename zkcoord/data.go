@@ -188,12 +188,12 @@ func JoinTopics(topics []protocol.Topic) []byte {
 	return []byte(strings.Join(names, topicSeparator))
 }
 
-// SplitTopics reads the data of a member. The order means nothing.
+// SplitTopics reads the data of a member. The order means nothing, nor that a topic is named twice.
 func SplitTopics(data []byte) []protocol.Topic {
 	var topics []protocol.Topic
 	for name := range strings.SplitSeq(string(data), topicSeparator) {
-		if name = strings.TrimSpace(name); name != "" {
-			topics = append(topics, protocol.Topic(name))
+		if topic := protocol.Topic(strings.TrimSpace(name)); topic != "" && !slices.Contains(topics, topic) {
+			topics = append(topics, topic)
 		}
 	}
 	return topics

@@ -59,7 +59,10 @@ func newNetwork(t *testing.T) *network {
 		// The pair ends with the hub.
 		near, far := fmt.Sprintf("%s-%d", w.prefix, n), fmt.Sprintf("port%d", n)
 		w.ip(t, fmt.Sprintf("link add %s type veth peer name %s netns %s", near, far, hub))
-		if n != tester {
+		if n == tester {
+			// It goes with the name space of the other end too, but a while later, and the next run of this process has the same names.
+			t.Cleanup(func() { w.ip(t, "link del "+near) })
+		} else {
 			w.ip(t, "link set "+near+" netns "+w.space(n))
 		}
 		w.ip(t, in+"link set "+near+" address "+n.mac()+" up")

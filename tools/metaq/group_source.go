@@ -94,8 +94,11 @@ func (c clusterGroups) save(ctx context.Context, g protocol.Group, offsets map[z
 	set := map[zkcoord.TopicPartition]zkcoord.Offset{}
 	for p, offset := range offsets {
 		// Load notes the version of the node, also of one that is no offset.
-		if _, _, err := nodes.Load(ctx, p); errors.Is(err, zkcoord.ErrUnknown) || ctx.Err() != nil {
+		if _, _, err := nodes.Load(ctx, p); errors.Is(err, zkcoord.ErrUnknown) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		set[p] = zkcoord.Offset{MessageID: zkcoord.UnknownMessage, Offset: offset}
 	}

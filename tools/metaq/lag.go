@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -108,28 +110,46 @@ func (a *app) lag(ctx context.Context, from groupSource, v *zkcoord.GroupView, k
 	if err != nil {
 		return nil, err
 	}
-	conns, failed := make([]*client.Conn, len(list)), map[int]error{}
+	var mu sync.Mutex
+	failed := map[int]error{} // by broker, guarded by mu; each is waited for once
+	away := func(id int, err error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err == nil || failed[id] != nil:
+			return failed[id]
+		case brokerStatus(err) == 0:
+			failed[id] = err
+		} // otherwise it has answered, and something is wrong with this partition
+		silent = errors.Join(silent, err)
+		return err
+	}
+	conns := make([]*client.Conn, len(list))
 	for i, p := range list {
-		if id := p.Partition.Broker; failed[id] == nil { // each is waited for once
+		if id := p.Partition.Broker; away(id, nil) == nil {
 			if conns[i], err = from.dial(ctx, p.Partition); err != nil {
-				failed[id], silent = err, errors.Join(silent, err)
+				away(id, err)
 			}
 		}
 	}
 	step, done := a.steps(len(list), "partitions")
 	defer done()
 	report = &lagReport{Group: string(v.Group), Partitions: make([]lagRow, len(list))}
-	err = atOnce(ctx, len(list), func(ctx context.Context, i int) (err error) {
-		row := newLagRow(list[i], v, keptOn)
+	err = atOnce(ctx, len(list), func(ctx context.Context, i int) error {
+		row, id := newLagRow(list[i], v, keptOn), list[i].Partition.Broker
 		row.Partition = from.name(list[i].Partition)
-		if conns[i] == nil {
-			row.Error = failed[list[i].Partition.Broker].Error()
-		} else {
-			err = row.ask(ctx, conns[i], list[i])
+		err := away(id, nil)
+		if err == nil {
+			if err = row.ask(ctx, conns[i], list[i]); ctx.Err() != nil {
+				return err
+			}
+		}
+		if err != nil {
+			row.Error = away(id, err).Error()
 		}
 		report.Partitions[i] = row
 		step()
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -153,8 +173,15 @@ func newLagRow(p zkcoord.TopicPartition, v *zkcoord.GroupView, keptOn string) la
 	return row
 }
 
-// ask asks the broker of the partition.
+// ask asks the broker of the partition. One that has taken the connection and says nothing is not waited for for ever.
 func (row *lagRow) ask(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartition) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer for %s", askTimeout))
+	defer cancel()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("broker %d: %w", p.Partition.Broker, context.Cause(ctx))
+		}
+	}()
 	offset := int64(0)
 	if row.Offset != nil {
 		offset = *row.Offset
@@ -185,6 +212,8 @@ func partitionEnd(ctx context.Context, conn *client.Conn, p zkcoord.TopicPartiti
 		return moved.Offset, nil
 	case isBrokerNotFound(err):
 		return 0, nil // nothing was ever put there
+	case brokerStatus(err) == protocol.StatusForbidden: // it is closed: nobody may read it now, and it is there
+		return conn.Seek(ctx, p.Topic, p.Partition.Number, time.UnixMilli(math.MaxInt64))
 	case err == nil:
 		return 0, fmt.Errorf("end of %s: the broker has a message there", p)
 	}

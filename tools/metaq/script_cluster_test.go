@@ -37,7 +37,11 @@ func registerCommand(ts *testscript.TestScript, neg bool, args []string) {
 	b := zkcoord.RegisterBroker(s, zkcoord.DefaultRoot, zkcoord.BrokerInfo{ID: id, Addr: ts.Getenv(brokerEnv), Checksum: 7}, nil)
 	b.SetTopics(map[protocol.Topic]zkcoord.TopicOffer{protocol.Topic(args[1]): {Partitions: int32(partitions), Publish: true, Subscribe: true}})
 	ts.Check(b.Await(ctx))
-	ts.Defer(func() { ts.Check(b.Unregister(ctx)) })
+	ts.Defer(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), scriptPatience) // that of the session was for the beginning of the script
+		defer cancel()
+		ts.Check(b.Unregister(ctx))
+	})
 }
 
 // nodeCommand is "node PATH [DATA]": it makes a persistent node in ZooKeeper. "! node PATH" removes one.

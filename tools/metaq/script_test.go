@@ -147,10 +147,10 @@ func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
 // line. The kill of testscript knows INT and KILL only.
 func signalCommand(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{
-		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL,
+		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT,
 	}
 	if neg || len(args) != 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: signal TERM|INT|HUP|USR1|KILL WORD")
+		ts.Fatalf("usage: signal TERM|INT|HUP|USR1|KILL|STOP|CONT WORD")
 	}
 	for _, cmd := range slices.Backward(ts.BackgroundCmds()) {
 		if strings.Contains(strings.Join(cmd.Args, " "), args[1]) {
