@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -40,12 +41,14 @@ class PlayedStore:
     def __init__(self) -> None:
         self.kept: dict[TopicPartition, Offset] = {}
         self.moved: set[TopicPartition] = set()  # which somebody else has changed
+        self.before_save: Callable[[], object] = lambda: None
 
     def load(self, group: str, place: TopicPartition) -> Optional[Offset]:
         self.moved.discard(place)
         return self.kept.get(place)
 
     def save(self, group: str, offsets: dict[TopicPartition, Offset]) -> None:
+        self.before_save()
         moved = [p for p in offsets if p in self.moved]
         self.kept.update({p: o for p, o in offsets.items() if p not in moved})
         if moved:
@@ -183,6 +186,29 @@ def test_a_broker_that_dies_is_gone_around(face: Any, cluster: Played, start_bro
     assert {r.partition.broker for r in receipts} == {0, 1}
 
 
+def test_a_selector_that_fails_for_another_broker_fails_its_message_only(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(), start_broker()
+    cluster.offers = offers(one, two)
+
+    def second(message: metaq.Outgoing, partitions: Sequence[Partition]) -> Partition:
+        return partitions[2]  # which is not there when one broker alone is offered
+
+    with face.producer(ADDRESS, selector=second, retry_for=10) as producer:
+        producer.send(topic, b"0")
+        two.kill()
+        deliveries = [producer.send_async(topic, b"%d" % n) for n in range(10)]
+        assert {type(d.exception()) for d in deliveries} == {metaq.UsageError}
+        two.start()
+        eventually(lambda: _sent(producer, topic), "the broker is back")
+
+
+def _sent(producer: Any, topic: str) -> bool:
+    with contextlib.suppress(metaq.MetaQError):
+        producer.send(topic, b"again")
+        return True
+    return False
+
+
 def test_a_key_waits_for_its_broker_and_a_partition_too(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
     one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
     cluster.offers = offers(one, two)
@@ -274,6 +300,24 @@ def test_a_release_does_not_wait_for_ever(cluster: Played, start_broker: Callabl
         cluster.take(list(cluster.claims))
         assert cluster.session_timeout <= time.monotonic() - began < 10
         assert cluster.store.kept in ({}, {TopicPartition(topic, Partition(0, 0)): Offset(0)})
+
+
+def test_a_close_that_takes_too_long_leaves_nothing_behind(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    broker = start_broker()
+    put(broker, topic, 3)
+    cluster.offers = offers(broker)
+    consumer = metaq.Consumer(ADDRESS, "g", [topic], commit_every=0)
+    consumer.poll(0)
+    cluster.give(topic, Partition(0, 0))
+    message = consumer.poll(20)
+    assert message is not None and consumer.done(message)
+    going_on = threading.Event()
+    cluster.store.before_save = going_on.wait
+    with pytest.raises(metaq.TimedOutError):
+        consumer.close(timeout=0.1)
+    # Others have its partitions now, and not when this process ends.
+    eventually(lambda: cluster.closed, "the end of the session")
+    going_on.set()
 
 
 def test_nothing_of_a_claim_that_is_not_sure_is_handed_over_or_kept(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:

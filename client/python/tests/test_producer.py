@@ -77,12 +77,16 @@ def test_a_selector_that_fails_fails_its_message_only(face: Any, shared: Broker,
     def picky(message: metaq.Outgoing, partitions: Any) -> Partition:
         if message.body == b"bad":
             raise KeyError("bad")
+        if message.body == b"none":
+            return 0  # type: ignore[return-value]
         return partitions[0]  # type: ignore[no-any-return]
 
     with face.producer(shared.address, selector=picky) as producer:
         producer.send(topic, b"makes the topic", partition=0)
         with pytest.raises(metaq.UsageError, match="selector"):
             producer.send(topic, b"bad")
+        with pytest.raises(metaq.UsageError, match="0 is no Partition"):
+            producer.send(topic, b"none")
         assert producer.send(topic, b"good").partition == Partition(0, 0)
 
 
@@ -241,6 +245,9 @@ def test_a_message_that_the_broker_does_not_take_harms_no_other(face: Any, start
         ({"topic": "no good", "body": b""}, metaq.UsageError),
         ({"topic": "", "body": b""}, metaq.UsageError),
         ({"topic": "t", "body": 7}, metaq.UsageError),
+        ({"topic": "t", "body": b"", "key": b"k"}, metaq.UsageError),
+        ({"topic": "t", "body": b"", "key": 17}, metaq.UsageError),
+        ({"topic": "t", "body": b"", "attribute": b"a"}, metaq.UsageError),
         ({"topic": "t", "body": b"", "partition": -1}, metaq.UsageError),
         ({"topic": "t", "body": b"", "partition": Partition(1, 0)}, metaq.UsageError),
         ({"topic": "t", "body": b"x" * 2000}, metaq.TooLargeError),
@@ -257,6 +264,14 @@ def test_addresses_that_are_none(face: Any, address: Any) -> None:
         face.producer(address)
     with pytest.raises(metaq.UsageError, match="host:port"):
         face.consumer(address, "g", ["t"])
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "a\0b"])
+def test_a_host_that_is_no_name(face: Any, host: str) -> None:
+    with face.producer(f"{host}:8123", retry_for=0.1) as producer, pytest.raises(metaq.ConnectionLostError, match="no connection to"):
+        producer.send("t", b"x")
+    with face.connection(f"{host}:8123") as connection, pytest.raises(metaq.ConnectionLostError, match="no connection to"):
+        connection.version()
 
 
 @pytest.mark.parametrize("settings", [{"window": 0}, {"buffer_messages": 0}, {"buffer_bytes": 0}, {"timeout": 0}, {"retry_for": -1}])

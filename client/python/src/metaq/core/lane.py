@@ -14,7 +14,7 @@ from metaq.core.backoff import Backoff
 from metaq.core.breaker import SLOW_AFTER, Breaker
 from metaq.core.connection import Connection, connect
 from metaq.core.sending import Sending
-from metaq.errors import ClosedError, ConnectionLostError, MetaQError, NoBrokerError, UsageError, retriable
+from metaq.errors import ClosedError, ConnectionLostError, MetaQError, NoBrokerError, retriable
 
 if TYPE_CHECKING:
     from metaq.core.producing import Producing
@@ -98,8 +98,8 @@ class Lane:
             if not sending.chosen:
                 try:
                     producing.choose(sending)
-                except Exception as err:  # of a selector
-                    producing.settle(sending, UsageError(f"the selector fails: {err!r}"), err)
+                except Exception as err:
+                    producing.misled(sending, err)
                     continue
             sending.lane, sending.began = self, now
             opaque = connection.next_opaque()
