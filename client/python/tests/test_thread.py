@@ -36,7 +36,6 @@ def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseEx
     return thread, errors
 
 
-@pytest.mark.skipif("not hasattr(__import__('os'), 'fork')")
 def test_a_child_ends_and_the_parent_goes_on(shared: Broker, topic: str) -> None:
     script = f"""
 import metaq, os, sys
