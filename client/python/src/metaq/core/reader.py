@@ -95,6 +95,7 @@ class Reader:
 
     async def _run(self) -> None:
         pause = Backoff()
+        told = ""  # the last error, which is not logged again and again
         offset: Optional[int] = None
         while not self.released:
             try:
@@ -104,6 +105,7 @@ class Reader:
                 messages, offset = await self._fetch(connection, offset)
                 if messages:
                     pause.reset()
+                    told = ""
                     await self.turn.wait()
                     self.turn.clear()
                     self.hands.ready.append(Batch(self, messages))
@@ -115,7 +117,9 @@ class Reader:
                 if not self._elsewhere(err) and not retriable(err):
                     self.hands.fail(err)
                     return
-                log.info("%s: %s", self.place, err)
+                if str(err) != told:
+                    told = str(err)
+                    log.info("%s: %s", self.place, told)
             except Exception as err:
                 log.exception("%s", self.place)
                 self.hands.fail(MetaQError(f"{self.place}: {err!r}"))
