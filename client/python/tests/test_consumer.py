@@ -154,6 +154,32 @@ def test_seek(face: Any, shared: Broker, topic: str) -> None:
             consumer.seek("somewhere")
 
 
+def test_what_seek_says_is_kept(face: Any, shared: Broker, topic: str) -> None:
+    receipts = fill(shared, topic, 10, partition=0)
+    with Connection(shared.address) as broker:
+        end = broker.end(topic, 0)
+        for position, want in (("latest", end), ("earliest", 0), (receipts[3].offset, receipts[3].offset)):
+            with face.consumer(shared.address, topic, [topic], commit_every=0) as consumer:
+                assert consumer.seek(position) == 4
+                consumer.commit()
+                assert broker.committed(topic, topic, 0) == want
+            with face.consumer(shared.address, f"{topic}-close", [topic]) as consumer:
+                consumer.seek(position, topic, 0)
+            assert broker.committed(topic, f"{topic}-close", 0) == want
+
+
+def test_seek_tells_of_a_broker_that_is_away(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
+    broker = start_broker()
+    fill(broker, topic, 10, partition=0)
+    with face.consumer(broker.address, topic, [topic]) as consumer:
+        assert consumer.poll(20) is not None
+        broker.pause()
+        with pytest.raises(metaq.TimedOutError, match="1 of 1 partitions"):
+            consumer.seek("latest")
+        broker.resume()
+        eventually(lambda: consumer.positions().get(place(topic), Offset(0)).offset > 0, "it is there when the broker is back")
+
+
 def test_seek_before_anything_was_read(face: Any, shared: Broker, topic: str) -> None:
     fill(shared, topic, 10, partition=0)
     with face.consumer(shared.address, topic, [topic]) as consumer:

@@ -19,6 +19,7 @@ from conftest import Broker, eventually, python
 from metaq import Connection, Consumer, Message, Offset, Partition, Producer, TopicPartition, UsageError
 from metaq.core.flights import Flight, InFlight
 from metaq.storm import Command, Spout
+from played import ADDRESS, Played, offers
 
 # What is in flight.
 
@@ -329,6 +330,35 @@ def test_what_the_program_makes_of_a_message(shared: Broker, topic: str, tmp_pat
     storm.until(lambda: committed(shared, topic, topic) == end, "the other is in the dead-letter topic")
     assert any("invalid literal" in line for line in storm.logs)
     storm.end()
+
+
+def test_a_partition_that_goes_and_comes_back(cluster: Played, start_broker: Callable[..., Broker], topic: str, tmp_path: Path) -> None:
+    broker = start_broker(numPartitions=2)
+    with Producer(broker.address) as producer:
+        for n in range(10):
+            producer.send(topic, str(n), partition=n % 2)
+    cluster.offers = offers(broker)
+    places = [TopicPartition(topic, Partition(0, n)) for n in range(2)]
+    kept = cluster.store.kept
+    storm = Storm(Spout(ADDRESS, topic, [topic], **options()), tmp_path)
+    storm.until(lambda: cluster.holder is not None, "it is a member of the group")
+    [going, _] = cluster.give(topic, *(p.partition for p in places))
+    has = {t["tuple"][0]: t["id"] for t in storm.tuples(10)}
+    storm.do("ack", has["0"])
+    cluster.take([going])
+    assert kept[places[0]].offset == 21  # what was acknowledged before it went
+    storm.do("ack", has["2"])  # too late: the next owner emits it
+    for n in range(1, 10, 2):
+        storm.do("ack", has[str(n)])
+    storm.until(lambda: kept.get(places[1], Offset(0)).offset == 105, "the other partition goes on")
+    cluster.give(topic, places[0].partition)
+    again = storm.tuples(4)
+    assert [t["tuple"][0] for t in again] == ["2", "4", "6", "8"]
+    for t in again:
+        storm.do("ack", t["id"])
+    storm.until(lambda: kept[places[0]].offset == 105, "all are dealt with")
+    storm.end()
+    assert cluster.left
 
 
 def test_a_dead_letter_topic_that_takes_nothing_does_not_hold_up_storm(

@@ -8,13 +8,14 @@ import time
 import pytest
 
 from metaq.core import ways
+from metaq.core.connection import Connection
 from metaq.errors import ClosedError, ConnectionLostError
 
 
 def test_a_broker_that_cannot_be_reached_is_dialed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     dials: list[float] = []
 
-    async def connect(address: str) -> ways.Connection:
+    async def connect(address: str) -> Connection:
         dials.append(time.monotonic())
         await asyncio.sleep(0.2)  # it says nothing
         raise ConnectionLostError(f"no connection to {address}")

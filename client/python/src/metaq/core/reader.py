@@ -42,6 +42,7 @@ class Reader:
         self.released = False  # from now on nothing of it is handed over
         self.in_hand = False  # a message has been handed over and is not done
         self.paused = place in consuming.paused
+        self.begun = asyncio.Event()  # it is known where it begins, or it is released
         self.put_down = asyncio.Event()  # after a release: nothing is in hand
         self.turn = asyncio.Event()  # a batch may be handed over: the one before is done with
         self.turn.set()
@@ -82,6 +83,7 @@ class Reader:
     def release(self) -> None:
         """Ends it: nothing of it is handed over any more."""
         self.released = True
+        self.begun.set()
         self.task.cancel()
 
     async def idle(self) -> None:
@@ -102,6 +104,7 @@ class Reader:
                 connection = await self._connect()
                 if offset is None:
                     offset = await self._begin(connection)
+                    self.begun.set()
                 messages, offset = await self._fetch(connection, offset)
                 if messages:
                     pause.reset()
