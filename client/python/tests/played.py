@@ -34,9 +34,11 @@ class PlayedStore:
     def __init__(self) -> None:
         self.kept: dict[TopicPartition, Offset] = {}
         self.moved: set[TopicPartition] = set()  # which somebody else has changed
+        self.before_load: Callable[[], object] = lambda: None
         self.before_save: Callable[[], object] = lambda: None
 
     def load(self, group: str, place: TopicPartition) -> Optional[Offset]:
+        self.before_load()
         self.moved.discard(place)
         return self.kept.get(place)
 

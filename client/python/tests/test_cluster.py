@@ -205,6 +205,30 @@ def test_a_close_that_takes_too_long_leaves_nothing_behind(cluster: Played, star
     going_on.set()
 
 
+def test_close_does_not_wait_for_offsets_that_nobody_needs_any_more(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    """ZooKeeper is away, and each question is answered with an error after a while."""
+    asked = threading.Semaphore(0)
+
+    def away() -> None:
+        asked.release()
+        over.wait(0.3)
+        raise metaq.OffsetStoreError("ZooKeeper is away")
+
+    over = threading.Event()
+    cluster.store.before_load = away
+    cluster.offers = [offers(start_broker())[0]._replace(partitions=200)]
+    consumer = metaq.Consumer(ADDRESS, "g", [topic])
+    consumer.poll(0)
+    cluster.give(topic, *(Partition(0, n) for n in range(200)))
+    for _ in range(40):  # more than are asked at once: the others wait for their turn
+        assert asked.acquire(timeout=20)
+    began = time.monotonic()
+    consumer.close()
+    took = time.monotonic() - began
+    over.set()
+    assert took < 5
+
+
 def test_nothing_of_a_claim_that_is_not_sure_is_handed_over_or_kept(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
     one = start_broker(numPartitions=2)
     put(one, topic, 100)

@@ -184,6 +184,19 @@ def test_without_retries_a_message_fails_at_once(face: Any, start_broker: Callab
             producer.send(topic, b"second")
 
 
+def test_an_error_of_many_messages_does_not_grow(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
+    broker = start_broker()
+    broker.kill()
+    with face.producer(broker.address, retry_for=0) as producer:
+        deliveries = [producer.send_async(topic, b"x") for _ in range(50)]
+        depths = []
+        for delivery in deliveries:
+            with pytest.raises(metaq.ConnectionLostError) as told:
+                delivery.result()
+            depths.append(len(told.traceback))
+    assert len(set(depths)) == 1
+
+
 def test_retries_end(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
     broker = start_broker()
     broker.kill()

@@ -388,6 +388,9 @@ class Consuming:
             return
         self._closing = True
         self.hands.stop()
+        for reader in self.readers.values():
+            if not reader.begun.is_set():
+                reader.release()  # what it asks a store for, perhaps one that is away, would be waited for before anything else
         try:
             if self._membership is not None and self._cluster is not None:
                 timeout = self._cluster.session_timeout

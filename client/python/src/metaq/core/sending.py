@@ -102,7 +102,8 @@ class Sending:
     def receipt(self) -> Receipt:
         """What a settled one came to."""
         if self.error is not None:
-            raise self.error
+            # One error may be that of many messages. It would grow with each time that it is raised.
+            raise self.error.with_traceback(None)
         assert self.answer is not None
         return parse_receipt(self.answer, self.broker)
 
