@@ -13,6 +13,7 @@ import pytest
 import metaq
 from conftest import REPOSITORY, Broker, eventually
 from metaq import Connection, Partition
+from metaq.core import connection, lane
 
 
 def bodies(address: str, topic: str) -> dict[int, list[bytes]]:
@@ -195,6 +196,38 @@ def test_an_error_of_many_messages_does_not_grow(face: Any, start_broker: Callab
                 delivery.result()
             depths.append(len(told.traceback))
     assert len(set(depths)) == 1
+
+
+@pytest.mark.parametrize("when", ["at once", "with an answer"])
+def test_a_connection_that_breaks_before_anything_is_sent(face: Any, shared: Broker, topic: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is full closes it, or a proxy without a broker behind it, between two steps of the loop."""
+    broken: list[connection.Connection] = []
+    lost = metaq.ConnectionLostError("closed at once")
+    real_connect, real_call = connection.connect, connection.Connection.call
+
+    async def connect(*args: Any) -> connection.Connection:
+        made = await real_connect(*args)
+        if when == "at once" and len(broken) < 3:
+            broken.append(made)
+            made.fail(lost)
+        return made
+
+    async def call(made: connection.Connection, *args: Any) -> bytes:
+        answer = await real_call(made, *args)
+        if when == "with an answer" and len(broken) < 3:
+            broken.append(made)
+            made.fail(lost)
+        return answer
+
+    monkeypatch.setattr(lane, "connect", connect)
+    monkeypatch.setattr(connection.Connection, "call", call)
+    with face.producer(shared.address) as producer:
+        partition = 0 if when == "at once" else None
+        deliveries = [producer.send_async(topic, b"%d" % n, partition=partition) for n in range(100)]
+        eventually(lambda: all(d.done() for d in deliveries), "all are stored")
+        for delivery in deliveries:
+            delivery.result()
+    assert broken
 
 
 def test_retries_end(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:

@@ -80,6 +80,10 @@ class Lane:
             if producing.alone:
                 for topic in {s.topic for s in islice(self.queue, count) if not s.chosen}:
                     await producing.ask_partitions(connection, topic)
+            if connection.broken is not None:
+                # It broke while this was on its way here. What is put on its way over it now, nothing would end.
+                self.connection = None
+                raise connection.broken
         except MetaQError as err:
             for sending in [self.queue.popleft() for _ in range(min(count, len(self.queue)))]:
                 self.in_flight += 1
