@@ -197,7 +197,7 @@ class Consumer:
 
     async def seek(self, position: Position, topic: Optional[str] = None, partition: Union[Partition, int, None] = None) -> int:
         """Goes on elsewhere: "earliest", "latest", an offset, or a datetime. In all partitions that are read, or those of a topic, or one. It tells in how
-        many."""
+        many, once it is known where that is. TimedOutError: brokers of some are away, and those go there later."""
         return await self._core.seek(position_of(position), topic, partition_of(partition))
 
     def pause(self, places: Iterable[TopicPartition]) -> None:

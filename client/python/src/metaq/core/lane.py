@@ -81,7 +81,7 @@ class Lane:
                 for topic in {s.topic for s in islice(self.queue, count) if not s.chosen}:
                     await producing.ask_partitions(connection, topic)
             if connection.broken is not None:
-                # It broke while this was on its way here. What is put on its way over it now, nothing would end.
+                # It broke while this was on its way here. Nothing would ever end what is sent over it now.
                 self.connection = None
                 raise connection.broken
         except MetaQError as err:
