@@ -96,10 +96,14 @@ func (t *inFlight) next() *flight {
 	return nil
 }
 
-// emit notes that Storm has got a message, and names the tuple: no other tuple has the name that Storm may still answer for.
+// emit notes that Storm has got a message, and names the tuple. Of a partition that went and came back Storm may have one of the same name; its answer for either
+// says that the message is dealt with, and the one that is waited for is this.
 func (t *inFlight) emit(f *flight, now time.Time) (id string) {
 	m := f.message
 	f.id = fmt.Sprintf("%s:%s:%d#%d", m.Topic, partition(m), m.Offset, f.failures+1)
+	if before := t.emitted[f.id]; before != nil {
+		t.giveBack(before)
+	}
 	f.state = emitted
 	t.emitted[f.id] = f
 	if t.answerIn > 0 {

@@ -254,6 +254,30 @@ func TestInFlight_AbandonReturnsEverything(t *testing.T) {
 	}
 }
 
+// A partition that went and came back brings messages that Storm has yet: its answer says that a message is dealt with, whichever of its tuples it is for.
+func TestInFlight_AMessageThatComesBack(t *testing.T) {
+	tracker := newInFlight(policy{retryFrom: time.Second, retryTo: time.Second}) // of a topology without time-outs
+	var all []*witness
+	for range 2 {
+		c := &claim{}
+		m := &witness{Received: client.Received{Topic: "t", Body: []byte("x")}, claim: c}
+		all = append(all, m)
+		tracker.add(c, m, m.Received)
+		id := tracker.emit(tracker.next(), time.Now())
+		if len(all) == 1 {
+			tracker.leave(c)
+		} else {
+			tracker.ack(id)
+		}
+	}
+	if all[0].returned != 1 || all[1].done != 1 {
+		t.Errorf("the first is returned %d times, the second is done %d times, want 1 and 1", all[0].returned, all[1].done)
+	}
+	if n := len(tracker.all) + len(tracker.emitted) + tracker.bytes; n > 0 {
+		t.Errorf("%d messages of %d bytes are in hand for ever", len(tracker.all), tracker.bytes)
+	}
+}
+
 func TestInFlight_NamesTuples(t *testing.T) {
 	tracker := newInFlight(policy{retryFrom: time.Second, retryTo: time.Second})
 	m := &witness{Received: client.Received{Topic: "orders", Broker: 2, Partition: 3, Offset: 1024}}

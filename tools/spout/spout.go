@@ -111,11 +111,6 @@ func Run(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if s.dead, err = client.NewProducer(o.Addr, client.WithProducerLog(s.log)); err != nil {
 		return err
 	}
-	topology, err := s.pipe.greet(o.suits)
-	if err != nil {
-		return errors.Join(err, s.end(stop))
-	}
-	s.inFlight = newInFlight(policy{o.Tries, o.RetryFrom, o.RetryTo, o.answerIn(topology), int(topology.number("topology.max.spout.pending"))})
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }() // which may wait for Storm for ever
 	select {
@@ -167,8 +162,13 @@ func (s *spout) newConsumer() (*client.Consumer, error) {
 		client.WithConsumerLog(s.log))
 }
 
-// serve answers Storm until that has gone.
+// serve greets Storm, and answers it until that has gone.
 func (s *spout) serve() error {
+	topology, err := s.pipe.greet(s.suits)
+	if err != nil {
+		return err
+	}
+	s.inFlight = newInFlight(policy{s.Tries, s.RetryFrom, s.RetryTo, s.answerIn(topology), int(topology.number("topology.max.spout.pending"))})
 	for {
 		c, err := s.pipe.next()
 		if errors.Is(err, io.EOF) {
@@ -291,6 +291,7 @@ func (s *spout) expire() {
 	for _, f := range s.inFlight.expire(time.Now()) {
 		s.buryLocked(f)
 	}
+	wake(s.less) // what of a partition that was given up has not been answered for is in hand no more
 }
 
 // report tells Storm what is to be said: lines for the log of its worker, and the counts now and then.

@@ -434,6 +434,34 @@ func TestSpout_Rebalance(t *testing.T) {
 	}
 }
 
+// reads is an input that says when it is read from, and on which nothing comes.
+type reads struct {
+	begins func()
+	gone   <-chan struct{}
+}
+
+func (r reads) Read([]byte) (int, error) {
+	r.begins()
+	<-r.gone
+	return 0, io.EOF
+}
+
+// Who types the command in, to see what it does, can interrupt it.
+func TestSpout_EndsWithoutStorm(t *testing.T) {
+	b := metaqtest.Start(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	ended := make(chan error, 1)
+	go func() { ended <- spout.Run(ctx, reads{cancel, t.Context().Done()}, io.Discard, options(b.Addr)) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("it waits for a first message of Storm although it is to end")
+	}
+}
+
 func TestSpout_StormThatIsNone(t *testing.T) {
 	b := metaqtest.Start(t)
 	for _, c := range []struct{ in, want string }{

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -131,3 +132,15 @@ def face(request: pytest.FixtureRequest) -> Iterator[Any]:
     made = FACES[request.param]()
     yield made
     made.close()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from played import Played  # which asks this module for what it needs itself
+
+    played = Played()
+    zk = types.ModuleType("metaq.zk")
+    zk.open_cluster = played.open  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "metaq.zk", zk)
+    yield played
+    assert played.closed

@@ -2,134 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-import types
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 
 import metaq
 from conftest import Broker, eventually
-from metaq import Connection, Message, Offset, OffsetsMovedError, Partition, TopicPartition
-from metaq.cluster import Claim, Holder, Offer, Tell
-
-ADDRESS = "zk://played:2181"
-
-
-class PlayedClaim:
-    def __init__(self, place: TopicPartition) -> None:
-        self._place = place
-        self.holds = True
-
-    @property
-    def place(self) -> TopicPartition:
-        return self._place
-
-    def valid(self) -> bool:
-        return self.holds
-
-
-class PlayedStore:
-    """Offsets with a hand from outside."""
-
-    def __init__(self) -> None:
-        self.kept: dict[TopicPartition, Offset] = {}
-        self.moved: set[TopicPartition] = set()  # which somebody else has changed
-
-    def load(self, group: str, place: TopicPartition) -> Optional[Offset]:
-        self.moved.discard(place)
-        return self.kept.get(place)
-
-    def save(self, group: str, offsets: dict[TopicPartition, Offset]) -> None:
-        moved = [p for p in offsets if p in self.moved]
-        self.kept.update({p: o for p, o in offsets.items() if p not in moved})
-        if moved:
-            raise OffsetsMovedError(moved)
-
-
-class Played:
-    """The cluster: what it tells, the test says."""
-
-    session_timeout = 2.0
-
-    def __init__(self) -> None:
-        self.tells: dict[str, list[tuple[str, Tell]]] = {"pub": [], "sub": []}
-        self.offers: list[Offer] = []
-        self.holder: Optional[Holder] = None
-        self.store = PlayedStore()
-        self.left = self.closed = False
-        self.may_come = False
-        self.claims: list[PlayedClaim] = []
-
-    def _follow(self, use: str, topic: str, tell: Tell) -> Any:
-        self.tells[use].append((topic, tell))
-        if self.offers:
-            threading.Thread(target=tell, args=(self.offers,)).start()
-        return types.SimpleNamespace(close=lambda: None)
-
-    def publishers(self, topic: str, tell: Tell) -> Any:
-        return self._follow("pub", topic, tell)
-
-    def subscribers(self, topic: str, tell: Tell) -> Any:
-        return self._follow("sub", topic, tell)
-
-    def tell(self, *offers: Offer) -> None:
-        self.offers = list(offers)
-        for use in self.tells.values():
-            for _, tell in use:
-                tell(self.offers)
-
-    def join(self, group: str, topics: Sequence[str], holder: Holder, *, consumer_id: Optional[str], assignment: str) -> Any:
-        if assignment not in ("ranges", "hash"):
-            raise metaq.UsageError(f"the assignment {assignment!r}")
-        self.holder = holder
-        return self
-
-    def offset_may_come(self, claim: Claim) -> bool:
-        return self.may_come
-
-    def leave(self, timeout: float) -> None:
-        assert self.holder is not None
-        self.holder.release(self.claims)
-        self.left = True
-
-    def offsets(self, group: str) -> PlayedStore:
-        return self.store
-
-    def close(self) -> None:
-        self.closed = True
-
-    def give(self, topic: str, *partitions: Partition) -> list[PlayedClaim]:
-        eventually(lambda: self.holder is not None, "a member")
-        assert self.holder is not None
-        claims = [PlayedClaim(TopicPartition(topic, p)) for p in partitions]
-        self.claims += claims
-        self.holder.acquire(claims)
-        return claims
-
-    def take(self, claims: list[PlayedClaim]) -> None:
-        assert self.holder is not None
-        self.claims = [c for c in self.claims if c not in claims]
-        self.holder.release(claims)
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
-    played = Played()
-    zk = types.ModuleType("metaq.zk")
-    zk.open_cluster = lambda address: played  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "metaq.zk", zk)
-    yield played
-    assert played.closed
-
-
-def offers(*brokers: Broker) -> list[Offer]:
-    return [Offer(n, None, b.address, 2) for n, b in enumerate(brokers)]
+from metaq import Connection, Message, Offset, Partition, TopicPartition
+from metaq.cluster import Offer
+from played import ADDRESS, Played, PlayedStore, offers
 
 
 def stored(broker: Broker, topic: str) -> list[bytes]:
@@ -181,6 +69,29 @@ def test_a_broker_that_dies_is_gone_around(face: Any, cluster: Played, start_bro
     found = Counter(stored(one, topic) + stored(two, topic))
     assert set(found) == {b"first", *(b"%d" % n for n in range(5000))}
     assert {r.partition.broker for r in receipts} == {0, 1}
+
+
+def test_a_selector_that_fails_for_another_broker_fails_its_message_only(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(), start_broker()
+    cluster.offers = offers(one, two)
+
+    def second(message: metaq.Outgoing, partitions: Sequence[Partition]) -> Partition:
+        return partitions[2]  # which is not there when one broker alone is offered
+
+    with face.producer(ADDRESS, selector=second, retry_for=10) as producer:
+        producer.send(topic, b"0")
+        two.kill()
+        deliveries = [producer.send_async(topic, b"%d" % n) for n in range(10)]
+        assert {type(d.exception()) for d in deliveries} == {metaq.UsageError}
+        two.start()
+        eventually(lambda: _sent(producer, topic), "the broker is back")
+
+
+def _sent(producer: Any, topic: str) -> bool:
+    with contextlib.suppress(metaq.MetaQError):
+        producer.send(topic, b"again")
+        return True
+    return False
 
 
 def test_a_key_waits_for_its_broker_and_a_partition_too(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
@@ -274,6 +185,48 @@ def test_a_release_does_not_wait_for_ever(cluster: Played, start_broker: Callabl
         cluster.take(list(cluster.claims))
         assert cluster.session_timeout <= time.monotonic() - began < 10
         assert cluster.store.kept in ({}, {TopicPartition(topic, Partition(0, 0)): Offset(0)})
+
+
+def test_a_close_that_takes_too_long_leaves_nothing_behind(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    broker = start_broker()
+    put(broker, topic, 3)
+    cluster.offers = offers(broker)
+    consumer = metaq.Consumer(ADDRESS, "g", [topic], commit_every=0)
+    consumer.poll(0)
+    cluster.give(topic, Partition(0, 0))
+    message = consumer.poll(20)
+    assert message is not None and consumer.done(message)
+    going_on = threading.Event()
+    cluster.store.before_save = going_on.wait
+    with pytest.raises(metaq.TimedOutError):
+        consumer.close(timeout=0.1)
+    # Others have its partitions now, and not when this process ends.
+    eventually(lambda: cluster.closed, "the end of the session")
+    going_on.set()
+
+
+def test_close_does_not_wait_for_offsets_that_nobody_needs_any_more(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    """ZooKeeper is away, and each question is answered with an error after a while."""
+    asked = threading.Semaphore(0)
+
+    def away() -> None:
+        asked.release()
+        over.wait(0.3)
+        raise metaq.OffsetStoreError("ZooKeeper is away")
+
+    over = threading.Event()
+    cluster.store.before_load = away
+    cluster.offers = [offers(start_broker())[0]._replace(partitions=200)]
+    consumer = metaq.Consumer(ADDRESS, "g", [topic])
+    consumer.poll(0)
+    cluster.give(topic, *(Partition(0, n) for n in range(200)))
+    for _ in range(40):  # more than are asked at once: the others wait for their turn
+        assert asked.acquire(timeout=20)
+    began = time.monotonic()
+    consumer.close()
+    took = time.monotonic() - began
+    over.set()
+    assert took < 5
 
 
 def test_nothing_of_a_claim_that_is_not_sure_is_handed_over_or_kept(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:

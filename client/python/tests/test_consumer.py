@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any, Callable
 import pytest
 
 import metaq
+import metaq.aio
 from conftest import Broker, eventually
 from metaq import Connection, Message, Offset, Partition, Producer, Retry, TopicPartition
 
@@ -150,6 +152,32 @@ def test_seek(face: Any, shared: Broker, topic: str) -> None:
         assert consumer.seek("earliest", topic="another") == 0
         with pytest.raises(metaq.UsageError):
             consumer.seek("somewhere")
+
+
+def test_what_seek_says_is_kept(face: Any, shared: Broker, topic: str) -> None:
+    receipts = fill(shared, topic, 10, partition=0)
+    with Connection(shared.address) as broker:
+        end = broker.end(topic, 0)
+        for position, want in (("latest", end), ("earliest", 0), (receipts[3].offset, receipts[3].offset)):
+            with face.consumer(shared.address, topic, [topic], commit_every=0) as consumer:
+                assert consumer.seek(position) == 4
+                consumer.commit()
+                assert broker.committed(topic, topic, 0) == want
+            with face.consumer(shared.address, f"{topic}-close", [topic]) as consumer:
+                consumer.seek(position, topic, 0)
+            assert broker.committed(topic, f"{topic}-close", 0) == want
+
+
+def test_seek_tells_of_a_broker_that_is_away(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
+    broker = start_broker()
+    fill(broker, topic, 10, partition=0)
+    with face.consumer(broker.address, topic, [topic]) as consumer:
+        assert consumer.poll(20) is not None
+        broker.pause()
+        with pytest.raises(metaq.TimedOutError, match="1 of 1 partitions"):
+            consumer.seek("latest")
+        broker.resume()
+        eventually(lambda: consumer.positions().get(place(topic), Offset(0)).offset > 0, "it is there when the broker is back")
 
 
 def test_seek_before_anything_was_read(face: Any, shared: Broker, topic: str) -> None:
@@ -300,6 +328,53 @@ def test_workers_handle_partitions_beside_each_other(face: Any, shared: Broker, 
         fill(shared, topic, 1, partition=number)
     with face.consumer(shared.address, topic, [topic]) as consumer:
         consumer.run(handler, workers=4)
+
+
+def test_stop_lets_tasks_finish_what_they_have_in_hand(shared: Broker, topic: str) -> None:
+    fill(shared, topic, 1, partition=0)
+    finished: list[bytes] = []
+
+    async def main() -> None:
+        stopped = asyncio.Event()
+        async with metaq.aio.Consumer(shared.address, topic, [topic]) as consumer:
+
+            async def handle(message: Message) -> None:
+                consumer.stop()
+                asyncio.get_running_loop().call_later(0.2, stopped.set)  # other workers have nothing to do, and end first
+                await stopped.wait()
+                finished.append(message.body)
+
+            await asyncio.wait_for(consumer.run(handle, workers=3), 20)
+
+    asyncio.run(main())
+    assert finished == [b"0"]
+    with Connection(shared.address) as broker:
+        assert broker.committed(topic, topic, 0) == broker.end(topic, 0)
+
+
+def test_a_failure_lets_tasks_finish_what_they_have_in_hand(shared: Broker, topic: str) -> None:
+    for number in range(2):
+        fill(shared, topic, 1, partition=number)
+    finished: list[int] = []
+
+    async def main() -> None:
+        began, failed = asyncio.Event(), asyncio.Event()
+
+        async def handle(message: Message) -> None:
+            if message.partition.number == 0:
+                await began.wait()
+                asyncio.get_running_loop().call_later(0.2, failed.set)
+                raise RuntimeError("fails")
+            began.set()
+            await failed.wait()
+            finished.append(message.partition.number)
+
+        async with metaq.aio.Consumer(shared.address, topic, [topic]) as consumer:
+            with pytest.raises(RuntimeError, match="fails"):
+                await asyncio.wait_for(consumer.run(handle, workers=3), 20)
+
+    asyncio.run(main())
+    assert finished == [1]
 
 
 def test_without_more_a_failure_ends_run_and_the_message_comes_again(face: Any, shared: Broker, topic: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
 from conftest import Broker
 from metaq import Connection
 from metaq.producer import Message, MessageProducer, Partition, SendResult, get_round_robin_selector
+from played import Played, offers
 
 
 def test_an_old_script_runs(shared: Broker, topic: str) -> None:
@@ -26,6 +27,17 @@ def test_an_old_script_runs(shared: Broker, topic: str) -> None:
         assert (first.text, first.id) == ("http://example.com/", message.id)
         stored = broker.get(topic, with_attribute.partition.partition, with_attribute.offset)[0]
         assert (stored.attribute, stored.body) == ("attribute", b"data")
+
+
+def test_an_old_script_names_zookeeper(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    cluster.offers = offers(one, two)
+    p = MessageProducer(topic, zk_servers="10.0.0.1:2181,10.0.0.2:2181/metaq", zk_root="/old")
+    results = [p.send(Message(topic, str(n))) for n in range(8)]
+    p.close()
+    assert cluster.address == "zk://10.0.0.1:2181,10.0.0.2:2181/metaq?root=/old"
+    assert [str(r.partition) for r in results] == ["0-1", "1-0", "1-1", "0-0"] * 2
+    assert sum(len(b.run("get", topic).split()) for b in (one, two)) == 8
 
 
 def test_a_selector_sees_what_it_saw(shared: Broker, topic: str) -> None:

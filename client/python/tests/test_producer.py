@@ -13,6 +13,7 @@ import pytest
 import metaq
 from conftest import REPOSITORY, Broker, eventually
 from metaq import Connection, Partition
+from metaq.core import connection, lane
 
 
 def bodies(address: str, topic: str) -> dict[int, list[bytes]]:
@@ -77,12 +78,16 @@ def test_a_selector_that_fails_fails_its_message_only(face: Any, shared: Broker,
     def picky(message: metaq.Outgoing, partitions: Any) -> Partition:
         if message.body == b"bad":
             raise KeyError("bad")
+        if message.body == b"none":
+            return 0  # type: ignore[return-value]
         return partitions[0]  # type: ignore[no-any-return]
 
     with face.producer(shared.address, selector=picky) as producer:
         producer.send(topic, b"makes the topic", partition=0)
         with pytest.raises(metaq.UsageError, match="selector"):
             producer.send(topic, b"bad")
+        with pytest.raises(metaq.UsageError, match="0 is no Partition"):
+            producer.send(topic, b"none")
         assert producer.send(topic, b"good").partition == Partition(0, 0)
 
 
@@ -199,6 +204,51 @@ def test_without_retries_a_message_fails_at_once(face: Any, start_broker: Callab
             producer.send(topic, b"second")
 
 
+def test_an_error_of_many_messages_does_not_grow(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
+    broker = start_broker()
+    broker.kill()
+    with face.producer(broker.address, retry_for=0) as producer:
+        deliveries = [producer.send_async(topic, b"x") for _ in range(50)]
+        depths = []
+        for delivery in deliveries:
+            with pytest.raises(metaq.ConnectionLostError) as told:
+                delivery.result()
+            depths.append(len(told.traceback))
+    assert len(set(depths)) == 1
+
+
+@pytest.mark.parametrize("when", ["at once", "with an answer"])
+def test_a_connection_that_breaks_before_anything_is_sent(face: Any, shared: Broker, topic: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is full closes it, or a proxy without a broker behind it, between two steps of the loop."""
+    broken: list[connection.Connection] = []
+    lost = metaq.ConnectionLostError("closed at once")
+    real_connect, real_call = connection.connect, connection.Connection.call
+
+    async def connect(*args: Any) -> connection.Connection:
+        made = await real_connect(*args)
+        if when == "at once" and len(broken) < 3:
+            broken.append(made)
+            made.fail(lost)
+        return made
+
+    async def call(made: connection.Connection, *args: Any) -> bytes:
+        answer = await real_call(made, *args)
+        if when == "with an answer" and len(broken) < 3:
+            broken.append(made)
+            made.fail(lost)
+        return answer
+
+    monkeypatch.setattr(lane, "connect", connect)
+    monkeypatch.setattr(connection.Connection, "call", call)
+    with face.producer(shared.address) as producer:
+        partition = 0 if when == "at once" else None
+        deliveries = [producer.send_async(topic, b"%d" % n, partition=partition) for n in range(100)]
+        eventually(lambda: all(d.done() for d in deliveries), "all are stored")
+        for delivery in deliveries:
+            delivery.result()
+    assert broken
+
+
 def test_retries_end(face: Any, start_broker: Callable[..., Broker], topic: str) -> None:
     broker = start_broker()
     broker.kill()
@@ -260,6 +310,9 @@ def test_a_message_that_the_broker_does_not_take_harms_no_other(face: Any, start
         ({"topic": "no good", "body": b""}, metaq.UsageError),
         ({"topic": "", "body": b""}, metaq.UsageError),
         ({"topic": "t", "body": 7}, metaq.UsageError),
+        ({"topic": "t", "body": b"", "key": b"k"}, metaq.UsageError),
+        ({"topic": "t", "body": b"", "key": 17}, metaq.UsageError),
+        ({"topic": "t", "body": b"", "attribute": b"a"}, metaq.UsageError),
         ({"topic": "t", "body": b"", "partition": -1}, metaq.UsageError),
         ({"topic": "t", "body": b"", "partition": Partition(1, 0)}, metaq.UsageError),
         ({"topic": "t", "body": b"x" * 2000}, metaq.TooLargeError),
@@ -276,6 +329,14 @@ def test_addresses_that_are_none(face: Any, address: Any) -> None:
         face.producer(address)
     with pytest.raises(metaq.UsageError, match="host:port"):
         face.consumer(address, "g", ["t"])
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "a\0b"])
+def test_a_host_that_is_no_name(face: Any, host: str) -> None:
+    with face.producer(f"{host}:8123", retry_for=0.1) as producer, pytest.raises(metaq.ConnectionLostError, match="no connection to"):
+        producer.send("t", b"x")
+    with face.connection(f"{host}:8123") as connection, pytest.raises(metaq.ConnectionLostError, match="no connection to"):
+        connection.version()
 
 
 @pytest.mark.parametrize("settings", [{"window": 0}, {"buffer_messages": 0}, {"buffer_bytes": 0}, {"timeout": 0}, {"retry_for": -1}])

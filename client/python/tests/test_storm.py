@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -13,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import Broker, eventually
+import metaq.storm
+from conftest import Broker, eventually, python
 from metaq import Connection, Consumer, Message, Offset, Partition, Producer, TopicPartition, UsageError
 from metaq.core.flights import Flight, InFlight
 from metaq.storm import Command, Spout
+from played import ADDRESS, Played, offers
 
 # What is in flight.
 
@@ -327,6 +330,103 @@ def test_what_the_program_makes_of_a_message(shared: Broker, topic: str, tmp_pat
     storm.until(lambda: committed(shared, topic, topic) == end, "the other is in the dead-letter topic")
     assert any("invalid literal" in line for line in storm.logs)
     storm.end()
+
+
+def test_a_partition_that_goes_and_comes_back(cluster: Played, start_broker: Callable[..., Broker], topic: str, tmp_path: Path) -> None:
+    broker = start_broker(numPartitions=2)
+    with Producer(broker.address) as producer:
+        for n in range(10):
+            producer.send(topic, str(n), partition=n % 2)
+    cluster.offers = offers(broker)
+    places = [TopicPartition(topic, Partition(0, n)) for n in range(2)]
+    kept = cluster.store.kept
+    storm = Storm(Spout(ADDRESS, topic, [topic], **options()), tmp_path)
+    storm.until(lambda: cluster.holder is not None, "it is a member of the group")
+    [going, _] = cluster.give(topic, *(p.partition for p in places))
+    has = {t["tuple"][0]: t["id"] for t in storm.tuples(10)}
+    storm.do("ack", has["0"])
+    cluster.take([going])
+    assert kept[places[0]].offset == 21  # what was acknowledged before it went
+    storm.do("ack", has["2"])  # too late: the next owner emits it
+    for n in range(1, 10, 2):
+        storm.do("ack", has[str(n)])
+    storm.until(lambda: kept.get(places[1], Offset(0)).offset == 105, "the other partition goes on")
+    cluster.give(topic, places[0].partition)
+    again = storm.tuples(4)
+    assert [t["tuple"][0] for t in again] == ["2", "4", "6", "8"]
+    for t in again:
+        storm.do("ack", t["id"])
+    storm.until(lambda: kept[places[0]].offset == 105, "all are dealt with")
+    storm.end()
+    assert cluster.left
+
+
+def test_a_dead_letter_topic_that_takes_nothing_does_not_hold_up_storm(
+    start_broker: Callable[..., Broker], topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metaq.storm, "_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(metaq.storm, "Producer", functools.partial(Producer, buffer_messages=2))
+    broker = start_broker()
+    end = send(broker, topic, *[b"%d" % n for n in range(5)])
+    storm = Storm(Spout(broker.address, topic, [topic], **options(tries=1)), tmp_path)
+    tuples = storm.tuples(5)
+    broker.pause()
+    for t in tuples:
+        storm.do("fail", t["id"])
+    broker.resume()
+    storm.until(lambda: committed(broker, topic, topic) == end, "all are in the dead-letter topic")
+    storm.end()
+    assert sorted(broker.run("get", topic + ".dead").split()) == [str(n) for n in range(5)]
+
+
+def test_whatever_keeps_a_consumer_from_beginning_it_is_tried_again(shared: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[bool] = []
+
+    def moody(*args: Any, **options: Any) -> Consumer:
+        tried.append(True)
+        if len(tried) == 1:
+            raise OSError("too many open files")
+        return Consumer(*args, **options)
+
+    monkeypatch.setattr(metaq.storm, "_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(metaq.storm, "Consumer", moody)
+    send(shared, topic, b"x")
+    storm = Storm(Spout(shared.address, topic, [topic], **options()), tmp_path)
+    storm.tuples(1)
+    assert any("too many open files" in line for line in storm.logs)
+    storm.end()
+
+
+def test_a_signal_in_the_middle_of_an_answer_ends_it(shared: Broker, topic: str, tmp_path: Path) -> None:
+    send(shared, topic, b"first", b"second")
+    script = f"""
+import os, signal
+from metaq.storm import Spout
+class Interrupted(Spout):
+    def tuple_of(self, message):
+        if message.body == b"second":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return [message.text]
+Interrupted({shared.address!r}, {topic!r}, [{topic!r}]).run()
+"""
+    process = python("-c", script)
+    assert process.stdin is not None and process.stdout is not None
+
+    def say(message: object) -> None:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(message) + "\nend\n")
+        process.stdin.flush()
+
+    say({"pidDir": str(tmp_path), "conf": {}, "context": {}})
+    said: list[str] = []
+    while not any("second" in line for line in said):
+        say({"command": "next"})
+        line = process.stdout.readline()
+        while "sync" not in line:
+            said.append(line)
+            line = process.stdout.readline()
+    assert process.wait(20) == 0  # and Storm has said nothing more
+    assert committed(shared, topic, topic) in (None, 0)
 
 
 @pytest.mark.parametrize("more", [{"in_flight": 0}, {"tries": -1}, {"retry_to": 0.5}, {"dead": "a b"}, {"answer_in": 0}])

@@ -59,6 +59,9 @@ class OffsetsMovedError(MetaQError):
         super().__init__("somebody else has changed the offsets of " + ", ".join(map(str, places)))
         self.places = tuple(places)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.places,)
+
 
 class StatusError(MetaQError):
     """An answer of the broker other than 200. `text` is the broker's sentence."""

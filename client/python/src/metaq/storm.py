@@ -175,6 +175,7 @@ class Spout:
             def stop(*_: object) -> None:
                 self._stopping = True
                 if self._waiting:
+                    self._waiting = False  # the next signal does not end the end
                     raise SystemExit(0)
 
             signal.signal(signal.SIGTERM, stop)
@@ -192,16 +193,19 @@ class Spout:
         root.setLevel(min(before or logging.INFO, logging.INFO))
         try:
             while True:
-                self._waiting = not self._stopping
+                self._waiting = True
+                if self._stopping:
+                    return
                 command = pipe.read()
                 self._waiting = False
-                if command is None or self._stopping:
+                if command is None:
                     return
                 if isinstance(command, dict):  # a list is of tasks that a tuple went to
                     self._answer(command, pipe)
         except BrokenPipeError:
             return
         finally:
+            self._waiting = False
             root.removeHandler(self._lines)
             root.setLevel(before)
             self._end()
@@ -322,7 +326,11 @@ class Spout:
             "error": flight.why, "tries": flight.failures,
         }  # fmt: skip
         attribute = m.attribute if flight.plain else json.dumps(said)
-        delivery = self._producer.send_async(self.dead or m.topic + ".dead", m.body, attribute=attribute)
+        try:
+            delivery = self._producer.send_async(self.dead or m.topic + ".dead", m.body, attribute=attribute, timeout=0)
+        except MetaQError as err:  # there is no room: other messages wait for a broker that is away
+            self._bury_later(flight, err)
+            return
         delivery.add_done_callback(lambda d: self._letters.append((flight, d)))
 
     def _buried(self, flight: Flight, delivery: Delivery) -> None:
@@ -432,7 +440,7 @@ class _Keeper:
             try:
                 s._producer = s._producer or Producer(s.address)
                 consumer = Consumer(s.address, s.group, s.topics, start=s.start, commit_every=1.0, manual=True, on_revoked=s._revoked.extend)
-            except MetaQError as err:
+            except Exception as err:  # also that there are no more files, or threads: nobody else would try again
                 log.error("there is no consumer, again in %g s: %s", pause, err)
                 self._changed.wait(pause)
                 pause = min(2 * pause, _PAUSES[1])
@@ -442,7 +450,7 @@ class _Keeper:
                 self._changed.wait()
             try:
                 consumer.close(_CLOSE)
-            except MetaQError as err:
+            except Exception as err:
                 log.warning("the consumer does not end in order: %s", err)
             if not self.stopping:
                 self._changed.wait(pause)

@@ -84,8 +84,8 @@ class Consumer:
                 return None
             self._each = batch.each()
 
-    async def _take(self, until: Optional[float]) -> Optional[Batch]:
-        """Waits for a batch. None when the consumer is stopped, or the time is over."""
+    async def _take(self, until: Optional[float], ending: Optional[asyncio.Event] = None) -> Optional[Batch]:
+        """Waits for a batch. None when the consumer is stopped, the time is over, or whoever waits is to end."""
         self._core.start()
         await asyncio.sleep(0)  # a program that never waits would leave no time for anything else
         hands = self._hands
@@ -93,6 +93,8 @@ class Consumer:
             if hands.stopped:
                 if hands.fatal is not None:
                     raise hands.fatal
+                return None
+            if ending is not None and ending.is_set():
                 return None
             batch, wait = hands.take()
             if batch is not None:
@@ -124,26 +126,30 @@ class Consumer:
         When the handler fails and there is a `retry`, or a `dead` handler, it gets the message again after pauses; its partition waits, others go on. Then
         the dead handler gets it, with the error, and it counts as done. Without a dead handler the error is raised here; the message comes again."""
         handling = Handling(retry, dead, workers)
-        tasks = [self._loop.create_task(self._work(handler, handling)) for _ in range(workers)]
+        ending = asyncio.Event()
+        tasks = [self._loop.create_task(self._work(handler, handling, ending)) for _ in range(workers)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()  # one that ends has a reason that is one for all
+            ending.set()  # one that ends has a reason that is one for all
+            self._wake()
+            await asyncio.wait(tasks)  # what is in hand is finished
+            for task in [*done, *tasks]:
+                task.result()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _work(self, handler: Callable[[Message], object], handling: Handling) -> None:
+    async def _work(self, handler: Callable[[Message], object], handling: Handling, ending: asyncio.Event) -> None:
         """Handles one batch after the other."""
-        while True:
-            batch = await self._take(None)
+        while not ending.is_set():
+            batch = await self._take(None, ending)
             if batch is None:
                 return
             each = batch.each()
             try:
                 for message in each:
-                    if not await self._handle(handler, handling, batch, message):
+                    if ending.is_set() or not await self._handle(handler, handling, batch, message):
                         break
             finally:
                 each.close()  # puts down what is not done
@@ -191,7 +197,7 @@ class Consumer:
 
     async def seek(self, position: Position, topic: Optional[str] = None, partition: Union[Partition, int, None] = None) -> int:
         """Goes on elsewhere: "earliest", "latest", an offset, or a datetime. In all partitions that are read, or those of a topic, or one. It tells in how
-        many."""
+        many, once it is known where that is. TimedOutError: brokers of some are away, and those go there later."""
         return await self._core.seek(position_of(position), topic, partition_of(partition))
 
     def pause(self, places: Iterable[TopicPartition]) -> None:

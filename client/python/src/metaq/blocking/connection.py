@@ -83,12 +83,8 @@ class Connection:
 
     def close(self) -> None:
         """Ends it."""
-        if self._thread.loop.is_closed():
-            return
-        try:
-            self._thread.call(self._asking.close())
-        finally:
-            self._thread.stop()
+        if not self._thread.ending:
+            self._thread.end(self._asking.close())
 
     def __enter__(self) -> Connection:
         return self

@@ -107,6 +107,8 @@ class Consumer:
 
     def _take(self, until: Optional[float]) -> Optional[Batch]:
         """Waits for a batch. None when the consumer is stopped, or the time is over."""
+        if self._thread.forked:
+            self._thread.check()
         if not self._started:
             self._started = True
             self._thread.soon(self._core.start)
@@ -228,7 +230,7 @@ class Consumer:
 
     def seek(self, position: Position, topic: Optional[str] = None, partition: Union[Partition, int, None] = None) -> int:
         """Goes on elsewhere: "earliest", "latest", an offset, or a datetime. In all partitions that are read, or those of a topic, or one. It tells in how
-        many."""
+        many, once it is known where that is. TimedOutError: brokers of some are away, and those go there later."""
         return self._thread.call(self._core.seek(position_of(position), topic, partition_of(partition)))
 
     def pause(self, places: Iterable[TopicPartition]) -> None:
@@ -248,16 +250,15 @@ class Consumer:
 
     def close(self, timeout: Optional[float] = None) -> None:
         """Commits what is done and ends the consumer. A member of a group gives up its partitions first: it waits until messages in the hands of other
-        threads are done, at most for the time-out of the session, so a handler calls `stop` instead. TimedOutError if it takes longer than the timeout."""
-        if self._thread.loop.is_closed():
+        threads are done, at most for the time-out of the session, so a handler calls `stop` instead. TimedOutError if it takes longer than the timeout: the
+        consumer ends all the same, a little later, and what is not committed comes again."""
+        if self._thread.ending:
             return
+        self._thread.check()
         if self._each is not None and self._iterating == threading.get_ident():
             each, self._each = self._each, None
             each.close()
-        try:
-            self._thread.call(self._core.close(), timeout)
-        finally:
-            self._thread.stop()
+        self._thread.end(self._core.close(), timeout)
 
     def __enter__(self) -> Consumer:
         return self

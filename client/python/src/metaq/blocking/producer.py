@@ -138,6 +138,7 @@ class Producer:
     ) -> Receipt:
         """Stores a message and waits until the broker has acknowledged it. Messages of one key go to one partition, if none is given. When the
         timeout is over first (TimedOutError), the message may be stored all the same."""
+        self._thread.check()
         until = None if timeout is None else monotonic() + timeout
         delivery = self.send_async(topic, body, key=key, attribute=attribute, partition=partition, timeout=timeout)
         return delivery.result(None if until is None else max(0.0, until - monotonic()))
@@ -154,6 +155,8 @@ class Producer:
     ) -> Delivery:
         """Accepts a message and returns at once; `result()` of what it returns waits for the receipt. It blocks while the buffer is full, no longer than
         the timeout (TimedOutError: the message was not accepted)."""
+        if self._thread.forked:
+            self._thread.check()
         if topic not in self._known:
             self._learn(topic)
         delivery = Delivery(topic, data_of(body, attribute, self._options.buffer_bytes), key, attribute, partition_of(partition))
@@ -177,6 +180,7 @@ class Producer:
 
     def _await_room(self, size: int, timeout: Optional[float]) -> None:
         o = self._options
+        self._thread.check()
         self._waiting += 1
         try:
             room = self._room.wait_for(lambda: self._closing or (self._messages < o.buffer_messages and self._bytes + size <= o.buffer_bytes), timeout)
@@ -213,16 +217,16 @@ class Producer:
     def close(self, timeout: Optional[float] = None) -> None:
         """Sends what was accepted, waits until all of it is stored or has failed, and ends the producer. When the time is over, what is left fails with
         ClosedError, and TimedOutError is raised."""
+        if self._thread.ending:  # or this is the end of a child, for which the parent sends what was accepted
+            return
+        self._thread.check()
         with self._lock:
             again, self._closing = self._closing, True
             self._room.notify_all()
         if again:
             return
         atexit.unregister(self.close)
-        try:
-            flushed = self._thread.call(self._close(timeout))
-        finally:
-            self._thread.stop()
+        flushed = self._thread.end(self._close(timeout))
         if not flushed:
             raise TimedOutError(f"not everything was sent within {timeout:g} s")
 

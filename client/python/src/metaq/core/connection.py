@@ -173,7 +173,8 @@ async def connect(address: str, after: Optional[Callable[[], None]] = None, time
             raise ConnectionLostError(f"no connection to {address} within {timeout:g} s")
         _, connection = dialing.result()
         return connection
-    except (OSError, RuntimeError) as err:  # RuntimeError: a name cannot be looked up while the interpreter is ending
+    except (OSError, RuntimeError, ValueError) as err:
+        # RuntimeError: a name cannot be looked up while the interpreter is ending. ValueError: it is no name at all.
         if isinstance(err, ConnectionLostError):
             raise
         raise ConnectionLostError(f"no connection to {address}: {err}") from err

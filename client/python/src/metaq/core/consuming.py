@@ -17,7 +17,7 @@ from metaq.core.place import is_cluster, open_cluster
 from metaq.core.reader import Reader
 from metaq.core.ways import Ways
 from metaq.core.work import in_thread
-from metaq.errors import MetaQError, NotFoundError, OffsetsMovedError, TimedOutError, UsageError, retriable
+from metaq.errors import ClosedError, MetaQError, NotFoundError, OffsetsMovedError, TimedOutError, UsageError, retriable
 from metaq.model import Message, Offset, OffsetStore, Partition, Position, TopicPartition, position_of
 from metaq.protocol import RECORD_HEADER, check_group, check_topic
 
@@ -347,20 +347,31 @@ class Consuming:
         return {place: at for place, reader in list(self.readers.items()) if (at := reader.offset()) is not None}
 
     async def seek(self, position: Position, topic: Optional[str], partition: Optional[Partition]) -> int:
-        """Goes on elsewhere, in all partitions that match, and tells how many they are. What is there already is forgotten."""
+        """Goes on elsewhere, in all partitions that match, and tells how many they are. What is there already is forgotten. Where that is
+        is known then, so that a commit keeps it."""
+        if self._closing:
+            raise ClosedError("the consumer is closed")
         self.start()
         if self.alone:
             try:
                 await asyncio.wait_for(self._discovered.wait(), _REFRESH)
             except asyncio.TimeoutError:
                 raise TimedOutError(f"the partitions are not known after {_REFRESH:g} s: the broker at {self._address} is away") from None
-        moved = 0
+        moving: list[asyncio.Task[Any]] = []
         for place, reader in list(self.readers.items()):
             if topic in (None, place.topic) and partition in (None, place.partition):
                 self._end(reader)
                 self._begin(place, reader.claim, position)
-                moved += 1
-        return moved
+                moving.append(self._loop.create_task(self.readers[place].begun.wait()))
+        try:
+            if moving:
+                _, late = await asyncio.wait(moving, timeout=_REFRESH)
+                if late:
+                    raise TimedOutError(f"{len(late)} of {len(moving)} partitions are not there after {_REFRESH:g} s: they go there when their brokers are back")
+        finally:
+            for task in moving:
+                task.cancel()
+        return len(moving)
 
     def pause(self, places: Iterable[TopicPartition], paused: bool) -> None:
         """Hands over nothing of some partitions, or goes on."""
@@ -377,6 +388,9 @@ class Consuming:
             return
         self._closing = True
         self.hands.stop()
+        for reader in self.readers.values():
+            if not reader.begun.is_set():
+                reader.release()  # what it asks a store for, perhaps one that is away, would be waited for before anything else
         try:
             if self._membership is not None and self._cluster is not None:
                 timeout = self._cluster.session_timeout

@@ -14,7 +14,7 @@ from metaq.core.backoff import Backoff
 from metaq.core.breaker import SLOW_AFTER, Breaker
 from metaq.core.connection import Connection, connect
 from metaq.core.sending import Sending
-from metaq.errors import ClosedError, ConnectionLostError, MetaQError, NoBrokerError, UsageError, retriable
+from metaq.errors import ClosedError, ConnectionLostError, MetaQError, NoBrokerError, retriable
 
 if TYPE_CHECKING:
     from metaq.core.producing import Producing
@@ -80,8 +80,10 @@ class Lane:
             if producing.alone:
                 for topic in {s.topic for s in islice(self.queue, count) if not s.chosen}:
                     await producing.ask_partitions(connection, topic)
-                # What is put on a connection that broke meanwhile would never end.
-                connection = await self._connected()
+            if connection.broken is not None:
+                # It broke while this was on its way here. Nothing would ever end what is sent over it now.
+                self.connection = None
+                raise connection.broken
         except MetaQError as err:
             for sending in [self.queue.popleft() for _ in range(min(count, len(self.queue)))]:
                 self.in_flight += 1
@@ -100,8 +102,8 @@ class Lane:
             if not sending.chosen:
                 try:
                     producing.choose(sending)
-                except Exception as err:  # of a selector
-                    producing.settle(sending, UsageError(f"the selector fails: {err!r}"), err)
+                except Exception as err:
+                    producing.misled(sending, err)
                     continue
             sending.lane, sending.began = self, now
             opaque = connection.next_opaque()

@@ -107,11 +107,11 @@ class Producing:
                     lane = self._spread(sending, topic)
                 else:
                     if not sending.chosen:
-                        sending.partition, sending.chosen = self.options.selector(sending, topic.partitions), True
+                        sending.partition, sending.chosen = self._select(sending, topic.partitions), True
                     assert sending.partition is not None
                     lane = self.lanes.get(sending.partition.broker)
-        except Exception as err:  # of a selector
-            self.settle(sending, UsageError(f"the selector fails: {err!r}"), err)
+        except Exception as err:
+            self.misled(sending, err)
             return
         if lane is not None:
             lane.enqueue(sending)
@@ -139,7 +139,17 @@ class Producing:
         """Picks the partition of a message; without one the broker does."""
         partitions = self._publishing(sending.topic).partitions
         if partitions:
-            sending.partition, sending.chosen = self.options.selector(sending, partitions), True
+            sending.partition, sending.chosen = self._select(sending, partitions), True
+
+    def _select(self, sending: Sending, offered: Sequence[Partition]) -> Partition:
+        chosen = self.options.selector(sending, offered)
+        if not isinstance(chosen, Partition):
+            raise TypeError(f"{chosen!r} is no Partition")
+        return chosen
+
+    def misled(self, sending: Sending, error: Exception) -> None:
+        """The selector has failed for a message. Any error may come out of it, and nothing else is to end with that one."""
+        self.settle(sending, UsageError(f"the selector fails: {error!r}"), error)
 
     # A cluster.
 
@@ -188,7 +198,7 @@ class Producing:
                 offered = [p for p in offered if p.broker not in avoided and p not in sending.tried]
             if not offered:
                 continue
-            chosen = self.options.selector(sending, offered)
+            chosen = self._select(sending, offered)
             if sending.tried and chosen not in offered:
                 return None
             lane = self.lanes.get(chosen.broker)
@@ -204,6 +214,13 @@ class Producing:
 
     def again(self, lane: Lane, sending: Sending, error: MetaQError) -> bool:
         """Whether a message that failed is tried again; it sees to where."""
+        try:
+            return self._again(lane, sending, error)
+        except Exception as err:
+            self.misled(sending, err)
+            return True
+
+    def _again(self, lane: Lane, sending: Sending, error: MetaQError) -> bool:
         here = retriable(error) or isinstance(error, NoBrokerError)
         topic = self._topics.get(sending.topic)
         if not self.alone and topic is not None and topic.partitions and sending.partition is not None:
@@ -218,7 +235,7 @@ class Producing:
                 here, sending.tried, sending.may_help = sending.may_help, [], False
             elif here and not sending.fixed and sending.partition not in topic.partitions:
                 # Its partition is no longer one of the topic: the key goes elsewhere now.
-                sending.partition = self.options.selector(sending, topic.partitions)
+                sending.partition = self._select(sending, topic.partitions)
                 to = self.lanes.get(sending.partition.broker)
                 if to is not None and to is not lane:
                     to.enqueue(sending)
@@ -233,7 +250,11 @@ class Producing:
         for sending in lane.queue:
             topic = self._topics[sending.topic]
             others = any(p.broker != lane.broker and self._admits(p.broker) for p in topic.partitions)
-            to = self._spread(sending, topic) if sending.free() and others else None
+            try:
+                to = self._spread(sending, topic) if sending.free() and others else None
+            except Exception as err:
+                self.misled(sending, err)
+                continue
             if to is None or to is lane:
                 staying.append(sending)
             else:

@@ -42,6 +42,7 @@ class Reader:
         self.released = False  # from now on nothing of it is handed over
         self.in_hand = False  # a message has been handed over and is not done
         self.paused = place in consuming.paused
+        self.begun = asyncio.Event()  # it is known where it begins, or it is released
         self.put_down = asyncio.Event()  # after a release: nothing is in hand
         self.turn = asyncio.Event()  # a batch may be handed over: the one before is done with
         self.turn.set()
@@ -82,6 +83,7 @@ class Reader:
     def release(self) -> None:
         """Ends it: nothing of it is handed over any more."""
         self.released = True
+        self.begun.set()
         self.task.cancel()
 
     async def idle(self) -> None:
@@ -95,15 +97,18 @@ class Reader:
 
     async def _run(self) -> None:
         pause = Backoff()
+        told = ""  # the last error, which is not logged again and again
         offset: Optional[int] = None
         while not self.released:
             try:
                 connection = await self._connect()
                 if offset is None:
                     offset = await self._begin(connection)
+                    self.begun.set()
                 messages, offset = await self._fetch(connection, offset)
                 if messages:
                     pause.reset()
+                    told = ""
                     await self.turn.wait()
                     self.turn.clear()
                     self.hands.ready.append(Batch(self, messages))
@@ -115,7 +120,9 @@ class Reader:
                 if not self._elsewhere(err) and not retriable(err):
                     self.hands.fail(err)
                     return
-                log.info("%s: %s", self.place, err)
+                if str(err) != told:
+                    told = str(err)
+                    log.info("%s: %s", self.place, told)
             except Exception as err:
                 log.exception("%s", self.place)
                 self.hands.fail(MetaQError(f"{self.place}: {err!r}"))

@@ -41,6 +41,8 @@ class Sending:
     )
 
     def __init__(self, topic: str, data: bytes, key: Optional[str], attribute: str, partition: Optional[Partition]) -> None:
+        if key is not None and not isinstance(key, str):
+            raise UsageError(f"a key of type {type(key).__name__}: it is str")
         self.topic = topic
         self.data = data  # as it is stored, the attribute included
         self.key = key
@@ -100,7 +102,8 @@ class Sending:
     def receipt(self) -> Receipt:
         """What a settled one came to."""
         if self.error is not None:
-            raise self.error
+            # One error may be that of many messages. It would grow with each time that it is raised.
+            raise self.error.with_traceback(None)
         assert self.answer is not None
         return parse_receipt(self.answer, self.broker)
 
@@ -116,6 +119,8 @@ def data_of(body: Body, attribute: str, most: int) -> bytes:
     else:
         raise UsageError(f"a body of type {type(body).__name__}: it is bytes or str")
     if attribute:
+        if not isinstance(attribute, str):
+            raise UsageError(f"an attribute of type {type(attribute).__name__}: it is str")
         data = join_attribute(attribute, data)
     if len(data) > most:
         raise TooLargeError(f"a message of {len(data)} bytes: the buffer of the producer takes {most} (buffer_bytes)")
