@@ -128,6 +128,9 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	if full := s.diskFull.Load(); full != nil {
 		return 0, full
 	}
+	if err := s.leaveEmptyLocked(int64(b.frames[0].size), s.open.limit); err != nil {
+		return 0, err
+	}
 	now := s.stampLocked()
 	lag := saturate32(s.appended - s.flushed.Load())
 	pos := s.appended
@@ -243,6 +246,9 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 		if size > s.options.LogSegmentSize {
 			return 0, ErrTooLarge
 		}
+		if err := s.leaveEmptyLocked(size, s.open.limitFor(k)); err != nil {
+			return 0, err
+		}
 		p, err := s.takePreparedLocked()
 		if err != nil && k.usesReserve() {
 			p, err = s.takeReserveLocked(size, err)
@@ -267,4 +273,15 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 		done(at)
 	}
 	return Position(s.appended), nil
+}
+
+// leaveEmptyLocked makes sure that the log can go on in another segment if the first frame of the open one does not fit it: one of the
+// reserve, in which a start began, is shorter than a message may be. The next segment must not have its name, so it gets a frame that changes nothing.
+func (s *Store) leaveEmptyLocked(size, limit int64) error {
+	if s.appended > s.open.base || s.appended+size <= limit {
+		return nil
+	}
+	q := s.byID[0] // every frame that is large is of a queue
+	_, err := s.appendControlLocked(kindTrim, q.id, q.min, nil, nil)
+	return err
 }
