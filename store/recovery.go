@@ -421,8 +421,25 @@ func (s *Store) sealRecovered(seg *segment) error {
 }
 
 // jumpGaps runs after a power cut. A queue without group commit may have served records that are lost now, so it goes on beyond
-// anything that can have been served: an offset never gives two different messages.
+// anything that can have been served: an offset never gives two different messages. With very many queues the gaps fill segments, whose
+// snapshots are taken meanwhile.
 func (s *Store) jumpGaps() error {
+	s.mu.Lock()
+	err := s.jumpGapsLocked()
+	segs := append(s.unsynced, s.open)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	fault.Point("recovery.gaps")
+	if err := s.syncAll(segs, true); err != nil {
+		return err
+	}
+	s.flushed.Store(s.appended)
+	return nil
+}
+
+func (s *Store) jumpGapsLocked() error {
 	for _, q := range s.byID {
 		if !q.relaxed && q.rules.groupCommit() || fault.Mutant("no_gap_after_a_power_cut") {
 			continue
@@ -432,10 +449,5 @@ func (s *Store) jumpGaps() error {
 			return err
 		}
 	}
-	fault.Point("recovery.gaps")
-	if err := s.syncAll(append(s.unsynced, s.open), true); err != nil { // with very many queues the gaps fill a segment
-		return err
-	}
-	s.flushed.Store(s.appended)
 	return nil
 }
