@@ -180,6 +180,7 @@ func (s *Store) syncAll(segs []*segment, dir bool) error {
 			continue // sealed meanwhile, so all of it was flushed before
 		}
 		if err := g.file.Sync(); err != nil {
+			s.noteFailedSync()
 			return fmt.Errorf("sync %s: %w", g.name, err)
 		}
 		if err := g.checkUncut(); err != nil {

@@ -356,6 +356,7 @@ func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error 
 
 // begin seals what was replayed and opens a new segment, so that nothing is ever written over what a crash left.
 func (s *Store) begin(c *checkpoint) error {
+	again := exists(s.fs, s.path(unsyncedName)) // a sync has failed before
 	s.open = nil
 	kept := s.segments[:0:0]
 	for _, seg := range s.segments {
@@ -367,7 +368,7 @@ func (s *Store) begin(c *checkpoint) error {
 			seg.close() // the new segment takes its name
 			continue
 		}
-		if err := s.sealRecovered(seg); err != nil {
+		if err := s.sealRecovered(seg, again); err != nil {
 			return err
 		}
 		kept = append(kept, seg)
@@ -396,10 +397,16 @@ func (s *Store) begin(c *checkpoint) error {
 			return err
 		}
 	}
+	if again {
+		if err := s.forgetFailedSync(); err != nil {
+			return err
+		}
+	}
 	return s.writeCheckpoint(data)
 }
 
-func (s *Store) sealRecovered(seg *segment) error {
+// sealRecovered seals a segment that was replayed. again says that a sync has failed before, so that nothing that is in memory can be taken for safe.
+func (s *Store) sealRecovered(seg *segment, again bool) error {
 	f, err := s.fs.Open(seg.name)
 	if err != nil {
 		return err
@@ -411,8 +418,14 @@ func (s *Store) sealRecovered(seg *segment) error {
 		}
 		seg.limit = min(seg.limit, seg.end)
 	}
+	if again {
+		if err := writeAgain(f); err != nil {
+			return fmt.Errorf("write %s again: %w", seg.name, err)
+		}
+	}
 	if err := f.Sync(); err != nil {
-		return err
+		s.noteFailedSync()
+		return fmt.Errorf("sync %s: %w", seg.name, err)
 	}
 	if seg.runs == nil {
 		seg.runs = s.takeRuns() // of a file that was not reached, because the log ends before it
