@@ -160,9 +160,9 @@ func (s *Store) seal(job *sealing) error {
 		return err
 	}
 	fault.Point("seal.flushed")
-	job.seg.noteLast()
 	s.files.Lock()
-	if job.seg.file != nil {
+	if job.seg.file != nil { // else it was sealed before, without its checkpoint, and may not be mapped any more
+		job.seg.noteLast()
 		err := job.seg.shorten()
 		var cut *CorruptError
 		if errors.As(err, &cut) { // what is missing is missing; the log goes on
