@@ -107,9 +107,13 @@ func (s *Store) flush() {
 	target, failed := s.appended, s.failed
 	segs, dirty := append(s.unsynced, s.open), s.dirDirty
 	s.unsynced, s.dirDirty = nil, false
+	needed := failed == nil && target > s.flushed.Load()
+	if needed {
+		s.flushes++ // what comes from here on is not a part of it
+	}
 	s.mu.Unlock()
 
-	if failed == nil && target > s.flushed.Load() {
+	if needed {
 		began := s.now()
 		fault.Point("flush.began")
 		s.disk.flush.begin()
@@ -129,7 +133,6 @@ func (s *Store) flush() {
 	var fire []*watcher
 	if failed == nil {
 		s.flushed.Store(target)
-		s.flushes++
 		n := 0
 		for n < len(s.unsafe) && s.unsafe[n].pos <= target {
 			fire = s.unsafe[n].queue.publishLocked(s.unsafe[n].end, fire)

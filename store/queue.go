@@ -30,7 +30,7 @@ type Queue struct {
 	stuck    bool   // its old messages could not be removed, see Stats.RetentionStuck
 	rules    *Rules // shared by the queues of a topic, replaced, never changed
 
-	unflushed      int    // messages since flush number unflushedSince
+	unflushed      int    // messages since flush number unflushedSince began
 	unflushedSince uint64 // see Store.flushes
 	round, saved   uint32 // the last snapshot that has it, and where that keeps its state
 	relaxed        bool   // something may have been acknowledged before it was flushed, says the checkpoint

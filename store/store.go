@@ -91,7 +91,7 @@ type Store struct {
 
 	flushed    atomic.Int64
 	noted      int64      // what the file flushed said at the start
-	flushes    uint64     // guarded by mu
+	flushes    uint64     // that have begun; guarded by mu
 	unsynced   []*segment // full segments that the flusher has not synced; guarded by mu
 	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
 	flushC     chan struct{}
