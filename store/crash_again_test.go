@@ -70,9 +70,7 @@ type crashing struct {
 func newCrashing(t *testing.T, seed uint64) *crashing {
 	rng := rand.New(rand.NewPCG(seed, 29))
 	c := &crashing{t: t, seed: seed, rng: rng, fsys: vfs.NewMem(), rules: groupCommit}
-	if rng.IntN(2) == 0 {
-		c.rules = Rules{FlushMessages: 1 + rng.IntN(200), FlushInterval: time.Hour, SegmentSize: 4 << 10}
-	}
+	c.rules.SegmentSize = 4 << 10
 	if rng.IntN(3) == 0 {
 		c.rules.SegmentSize, c.rules.Retention = 512, Policy{MaxBytes: 2 << 10}
 	}
@@ -182,7 +180,18 @@ func (c *crashing) run(during *crashPoints, crashes *atomic.Uint64) {
 	}
 }
 
+// newRules draws when messages are flushed: that may change at a start and by a reload.
+func (c *crashing) newRules() {
+	c.rules.FlushMessages, c.rules.FlushInterval = 0, 0
+	if c.rng.IntN(2) == 0 {
+		c.rules.FlushMessages, c.rules.FlushInterval = 1+c.rng.IntN(200), time.Hour
+	}
+}
+
 func (c *crashing) options() Options {
+	if c.rng.IntN(3) == 0 {
+		c.newRules()
+	}
 	o := testOptions(c.fsys, c.rules)
 	o.BootID = fmt.Sprint("boot-", c.boot)
 	o.LogSegmentSize, o.MaxUnflushed, o.HotBytes = 8<<10, 16<<10, 4<<10
@@ -264,6 +273,9 @@ func (c *crashing) step(s *Store) {
 				c.failed("free the oldest", err)
 			}
 		}
+	case 8:
+		c.newRules()
+		s.SetRules(rulesOf(c.rules))
 	case 0:
 		offset := int64(c.rng.IntN(1000))
 		delete(c.commits, key)

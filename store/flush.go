@@ -66,7 +66,7 @@ func (s *Store) mustWaitLocked(q *Queue, end int64, count int) bool {
 	if fault.Mutant("ack_before_flush") {
 		return false
 	}
-	if q.rules.groupCommit() || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() && !fault.Mutant("new_queue_before_flush") {
+	if q.rules.groupCommit() || !q.relaxed || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() && !fault.Mutant("new_queue_before_flush") {
 		s.signal(s.flushC)
 		return true
 	}

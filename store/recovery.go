@@ -238,6 +238,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 			q = s.newQueue(h.queue, protocol.Topic(topic), partition)
 		}
 		q.closed.Store(flags&queueClosed != 0)
+		q.relaxed = q.relaxed || flags&queueRelaxed != 0
 	case kindOffset:
 		s.setOffsetLocked(body, h.logical)
 	case kindTrim:
@@ -390,6 +391,9 @@ func (s *Store) begin(c *checkpoint) error {
 		return err
 	}
 	fault.Point("recovery.placed")
+	for _, q := range s.byID {
+		q.relaxed = q.relaxed || !q.rules.groupCommit() // from the checkpoint on
+	}
 	data := s.encodeCheckpoint(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
@@ -454,7 +458,7 @@ func (s *Store) jumpGaps() error {
 
 func (s *Store) jumpGapsLocked() error {
 	for _, q := range s.byID {
-		if !q.relaxed && q.rules.groupCommit() || fault.Mutant("no_gap_after_a_power_cut") {
+		if !q.relaxed || fault.Mutant("no_gap_after_a_power_cut") {
 			continue
 		}
 		to := q.end + s.options.MaxUnflushed
