@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -157,8 +158,13 @@ func (s *Store) openTail(base int64) (*segment, error) {
 	return openSegment(s.fs, s.options.Dir, base, s.salt)
 }
 
-// replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage.
-func (s *Store) replay(c *checkpoint, tail []*segment) error {
+// replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage. What the disk cannot read is neither: it
+// may give it again.
+func (s *Store) replay(c *checkpoint, tail []*segment) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() {
+		err = s.corruptAt(s.appended, reasonUnreadable+". Nothing was changed. Look after the disk, restore the file, or see `metaq check --repair`")
+	})
 	missing := map[int64]bool{}
 	for _, base := range c.segments {
 		if g := findSegment(s.segments, base); g == nil || g.base != base {
