@@ -71,7 +71,7 @@ func (b *Batch) pad() { b.buf = append(b.buf, zeros[:int(align(int64(len(b.buf))
 
 // Append stores the whole batch, or nothing of it: one lock, one write (two if a segment ends in it). When it returns, the messages
 // have their ids and offsets and killing the process cannot lose them; they count as acknowledged when Acked(ack) says so.
-// An error wraps ErrFull, ErrPoisoned, ErrTooLarge, ErrReadOnly or ErrClosed, or it is a *BusyError.
+// An error wraps ErrFull, ErrNoSegment, ErrPoisoned, ErrTooLarge, ErrReadOnly or ErrClosed, or it is a *BusyError.
 func (s *Store) Append(b *Batch) (ack Position, err error) {
 	if len(b.frames) == 0 {
 		return 0, nil

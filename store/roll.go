@@ -52,7 +52,7 @@ func (s *Store) snapshotLocked() {
 	s.signal(s.sealC)
 }
 
-// takePreparedLocked hands out the segment that was made ahead, or makes one now. An error wraps ErrFull.
+// takePreparedLocked hands out the segment that was made ahead, or makes one now. An error wraps ErrFull or ErrNoSegment.
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
@@ -111,7 +111,7 @@ func (s *Store) preparer() {
 		}
 		s.mu.Unlock()
 		if err != nil {
-			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
+			s.options.Log.Warn().Err(err).Msg("there is no next segment yet: puts will be refused when the open one is full")
 			retry.Reset(time.Second)
 			continue
 		}

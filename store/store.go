@@ -163,7 +163,7 @@ type Stats struct {
 	FreeBytes         int64
 	TotalBytes        int64         // of the file system
 	DiskUsed          int           // per cent of the file system, as DiskLimits counts them
-	DiskFull          error         // why no messages are taken, a *FullError or that no segment can be made; wraps ErrFull; nil if they are
+	DiskFull          error         // why no messages are taken, a *FullError or that no segment can be made; nil if they are
 	Cleaned           int64         // messages that were removed before their time since the start, see DiskLimits
 	Rewritten         int64         // segments that were put into the order of their queues since the start
 	RewrittenBytes    int64         // written for that
