@@ -19,8 +19,8 @@ import (
 )
 
 // TestCrash_OneAfterTheOther is test 3 for what comes between two crashes: kills and power cuts follow each other on one disk, and fall into starts and
-// orderly stops as well, so that the next one finds what an interrupted recovery has left. Kills may tear the last write. What a start has
-// served is safe from then on. `metaq check` finds nothing to repair in any of it.
+// orderly stops as well, so that the next one finds what an interrupted recovery has left. Kills may tear the last write, syncs fail, the disk fills up and has
+// room again, and the rules change. What a start has served is safe from then on. `metaq check` finds nothing to repair in any of it.
 func TestCrash_OneAfterTheOther(t *testing.T) {
 	seed := chaos.Seed(t)
 	programs := uint64(chaos.Pick(150, 30_000))
@@ -225,7 +225,8 @@ func (c *crashing) life() (phase string) {
 		return "open"
 	}
 	if err != nil {
-		c.failf("open: %v", err)
+		c.failed("open", err) // a full disk, whose reserve was not there yet or is used up
+		c.fsys.SetCapacity(plenty)
 		return "open"
 	}
 	phase = "work"
@@ -239,8 +240,8 @@ func (c *crashing) life() (phase string) {
 	if !c.crash.done() {
 		phase = "close"
 	}
-	if err := s.Close(); err != nil && !c.crash.done() {
-		c.failf("close: %v", err)
+	if err := s.Close(); err != nil {
+		c.failed("close", err)
 	}
 	return phase
 }
@@ -273,6 +274,8 @@ func (c *crashing) step(s *Store) {
 				c.failed("free the oldest", err)
 			}
 		}
+	case 7:
+		c.squeeze(s)
 	case 8:
 		c.newRules()
 		s.SetRules(rulesOf(c.rules))
@@ -311,7 +314,7 @@ func (c *crashing) step(s *Store) {
 		}
 		ack, err := s.Append(&b)
 		for i, m := range list {
-			if _, offset := b.Receipt(i); err == nil || errors.Is(err, ErrUncertain) {
+			if id, offset := b.Receipt(i); err == nil || errors.Is(err, ErrUncertain) && id != 0 {
 				note(c.maybe, q, offset, m)
 			}
 		}
@@ -333,9 +336,32 @@ func (c *crashing) step(s *Store) {
 	}
 }
 
-// failed is an error that only a crash excuses.
+// squeeze leaves hardly any room on the disk, or plenty.
+func (c *crashing) squeeze(s *Store) {
+	free, total, err := c.fsys.Free("data")
+	if err != nil {
+		c.failed("ask for room", err)
+		return
+	}
+	if c.rng.IntN(3) == 0 {
+		c.fsys.SetCapacity(plenty)
+	} else {
+		c.fsys.SetCapacity(total - free + int64(c.rng.IntN(20<<10)))
+	}
+	if c.rng.IntN(2) == 0 { // as every second
+		s.keepReserve()
+		s.checkDisk()
+	}
+}
+
+const plenty = 1 << 30
+
+// isFull says that an error is that of a disk without room.
+func isFull(err error) bool { return errors.Is(err, ErrFull) || isNoRoom(err) }
+
+// failed is an error that only a crash or a full disk excuses.
 func (c *crashing) failed(what string, err error) {
-	if !c.crash.done() {
+	if !c.crash.done() && !isFull(err) {
 		c.failf("%s: %v", what, err)
 	}
 }
