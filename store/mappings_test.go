@@ -224,3 +224,28 @@ func TestSeal_AgainWithoutAMapping(t *testing.T) {
 		t.Error("nothing is there")
 	}
 }
+
+// TestSeal_BesideAReader: who reads from the index in memory of a segment that is sealed meanwhile gives its memory back: nobody else does.
+func TestSeal_BesideAReader(t *testing.T) {
+	o := testOptions(vfs.NewMem(), groupCommit)
+	o.LogSegmentSize = 8 << 10
+	s := mustOpen(t, o)
+	q := mustQueue(t, s, "t", 0)
+	put(t, s, q, "first")
+	s.mu.Lock()
+	g, index := s.open, s.open.runs
+	s.mu.Unlock()
+	_, err := q.Gather(nil, 0, 100, 100, true, func(v Views) {
+		put(t, s, q, numbered(0, 300)...)
+		waitFor(t, "the segment to be sealed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return g.sealed })
+		if index.cells.chunks == nil {
+			t.Error("the memory is gone while it is read")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if index.cells.chunks != nil {
+		t.Error("nobody has given the memory of the index back")
+	}
+}

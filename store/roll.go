@@ -203,9 +203,8 @@ func (s *Store) writeIndex(seg *segment) error {
 	}
 	s.mu.Lock()
 	seg.index, seg.runs, seg.sealed = index, nil, true
-	read := runs.pins.Load() > 0 // nobody new can
 	s.mu.Unlock()
-	if !read {
+	if runs.pins.Add(-1) == 0 { // else the last who reads there gives its memory back
 		s.freeRuns(runs)
 	}
 	s.keepMapped(seg)
