@@ -128,7 +128,7 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	if full := s.diskFull.Load(); full != nil {
 		return 0, full
 	}
-	if err := s.leaveEmptyLocked(int64(b.frames[0].size), s.open.limit); err != nil {
+	if err := s.dodgeEmptyLocked(int64(b.frames[0].size), s.open.limit); err != nil {
 		return 0, err
 	}
 	now := s.stampLocked()
@@ -246,7 +246,7 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 		if size > s.options.LogSegmentSize {
 			return 0, ErrTooLarge
 		}
-		if err := s.leaveEmptyLocked(size, s.open.limitFor(k)); err != nil {
+		if err := s.dodgeEmptyLocked(size, s.open.limitFor(k)); err != nil {
 			return 0, err
 		}
 		p, err := s.takePreparedLocked()
@@ -275,9 +275,9 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 	return Position(s.appended), nil
 }
 
-// leaveEmptyLocked makes sure that the log can go on in another segment if the first frame of the open one does not fit it: one of the
-// reserve, in which a start began, is shorter than a message may be. The next segment must not have its name, so it gets a frame that changes nothing.
-func (s *Store) leaveEmptyLocked(size, limit int64) error {
+// dodgeEmptyLocked is for a frame that does not fit an empty segment: that of the reserve, in which a start may have begun, is shorter than a
+// message may be. The next segment would get the same name, so a frame that changes nothing is written first.
+func (s *Store) dodgeEmptyLocked(size, limit int64) error {
 	if s.appended > s.open.base || s.appended+size <= limit {
 		return nil
 	}

@@ -388,6 +388,7 @@ func (c *checker) checkFlushed() (err error) {
 	return err
 }
 
+// exists says whether there is a file of this name.
 func exists(fsys vfs.FS, name string) bool {
 	_, err := fsys.Stat(name)
 	return err == nil
