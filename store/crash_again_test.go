@@ -23,7 +23,7 @@ import (
 // room again, and the rules change. What a start has served is safe from then on. `metaq check` finds nothing to repair in any of it.
 func TestCrash_OneAfterTheOther(t *testing.T) {
 	seed := chaos.Seed(t)
-	programs := uint64(chaos.Pick(150, 30_000))
+	programs := uint64(chaos.Pick(150, 10_000))
 	during := newCrashPoints()
 	var next, crashes atomic.Uint64
 	var all sync.WaitGroup
