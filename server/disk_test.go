@@ -64,8 +64,16 @@ func TestDisk_FailingFlushAnswersAndGoesRed(t *testing.T) {
 	}
 }
 
-func TestDisk_FullAndFreeAgain(t *testing.T) {
-	s, full := failing(t, vfs.OpAllocate, syscall.ENOSPC)
+func TestDisk_FullAndFreeAgain(t *testing.T) { noNextSegment(t, syscall.ENOSPC, "the disk is full") }
+
+// Who has room but may not write looks for the wrong thing if told that there is none.
+func TestDisk_ReadOnlyIsNotFull(t *testing.T) {
+	noNextSegment(t, syscall.EROFS, "the next segment of the log cannot be made")
+}
+
+// noNextSegment puts to a broker whose next segment cannot be made for a while. The answers have to say why.
+func noNextSegment(t *testing.T, cause error, text string) {
+	s, full := failing(t, vfs.OpAllocate, cause)
 	full.Store(true)
 	c := dial(t, s.Addr())
 	put := fmt.Sprintf("put t 0 100000 0 1\r\n%s", strings.Repeat("x", 100_000))
@@ -73,12 +81,15 @@ func TestDisk_FullAndFreeAgain(t *testing.T) {
 	for ; status == protocol.StatusOK && stored < 100; stored++ {
 		c.send(put)
 		r, _ := c.next()
-		if status = r.status; status != protocol.StatusOK && (status != protocol.StatusUnavailable || !strings.Contains(r.body, "disk is full")) {
+		if status = r.status; status != protocol.StatusOK && (status != protocol.StatusUnavailable || !strings.Contains(r.body, text)) {
 			t.Fatalf("answer %+v", r)
 		}
 	}
 	if status == protocol.StatusOK {
-		t.Fatal("the disk never was full")
+		t.Fatal("there was a segment always")
+	}
+	if code, body := fetch(t, s, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, text) {
+		t.Errorf("/readyz: %d %s", code, body)
 	}
 	c.send("get t g 0 0 100020 2\r\n")
 	if r, _ := c.next(); !r.value {

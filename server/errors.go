@@ -48,6 +48,8 @@ func (s *Server) onWire(err error) (protocol.Status, string) {
 		return protocol.StatusUnavailable, fmt.Sprintf("the disk is %d%% full, and puts are refused from %d%% on (diskRefusePercent); gets go on, and puts work again when there is room", full.Used, full.Limit)
 	case errors.Is(err, store.ErrFull):
 		return protocol.StatusUnavailable, "the disk is full: there is no room for the next segment of the log (logSegmentSize); gets go on, and puts work again when there is room"
+	case errors.Is(err, store.ErrNoSegment):
+		return protocol.StatusUnavailable, "the next segment of the log cannot be made, and the broker's log says why; gets go on, and puts work again when it can"
 	case errors.Is(err, store.ErrUncertain):
 		return protocol.StatusUnavailable, "a write to the disk has failed; a restart of the broker tells whether this is stored; until then the log takes no more writes and gets go on"
 	case errors.Is(err, store.ErrPoisoned):

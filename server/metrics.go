@@ -50,7 +50,7 @@ var (
 	descPanics       = desc("panics_total", "Commands that panicked.")
 	descIn           = desc("received_bytes_total", "Bytes received from clients.")
 	descOut          = desc("sent_bytes_total", "Bytes sent to clients.")
-	descDiskFull     = desc("disk_full", "1 while no messages are taken because the disk is fuller than diskRefusePercent, or has no room for the next segment.")
+	descDiskFull     = desc("disk_full", "1 while no messages are taken because the disk is fuller than diskRefusePercent, or the next segment cannot be made.")
 	descCleaned      = desc("disk_cleaned_messages_total", "Messages that were removed before their time because the disk was fuller than diskCleanPercent.")
 	descFree         = desc("disk_free_bytes", "Free bytes of the file system of the log.")
 	descTotal        = desc("disk_size_bytes", "Size of the file system of the log.")

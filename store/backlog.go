@@ -76,7 +76,7 @@ func (q *Queue) walkRunsLocked() *runWalk {
 
 func (w *runWalk) unpin() {
 	for _, index := range w.pinned {
-		index.pins.Add(-1)
+		index.unpin()
 	}
 }
 

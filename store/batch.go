@@ -71,7 +71,7 @@ func (b *Batch) pad() { b.buf = append(b.buf, zeros[:int(align(int64(len(b.buf))
 
 // Append stores the whole batch, or nothing of it: one lock, one write (two if a segment ends in it). When it returns, the messages
 // have their ids and offsets and killing the process cannot lose them; they count as acknowledged when Acked(ack) says so.
-// An error wraps ErrFull, ErrPoisoned, ErrTooLarge, ErrReadOnly or ErrClosed, or it is a *BusyError.
+// An error wraps ErrFull, ErrNoSegment, ErrPoisoned, ErrTooLarge, ErrReadOnly or ErrClosed, or it is a *BusyError.
 func (s *Store) Append(b *Batch) (ack Position, err error) {
 	if len(b.frames) == 0 {
 		return 0, nil
@@ -127,6 +127,9 @@ func (s *Store) writeBatchLocked(b *Batch, k kind, group int64) (int64, error) {
 	}
 	if full := s.diskFull.Load(); full != nil {
 		return 0, full
+	}
+	if err := s.dodgeEmptyLocked(int64(b.frames[0].size), s.open.limit); err != nil {
+		return 0, err
 	}
 	now := s.stampLocked()
 	lag := saturate32(s.appended - s.flushed.Load())
@@ -243,6 +246,9 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 		if size > s.options.LogSegmentSize {
 			return 0, ErrTooLarge
 		}
+		if err := s.dodgeEmptyLocked(size, s.open.limitFor(k)); err != nil {
+			return 0, err
+		}
 		p, err := s.takePreparedLocked()
 		if err != nil && k.usesReserve() {
 			p, err = s.takeReserveLocked(size, err)
@@ -267,4 +273,15 @@ func (s *Store) appendControlLocked(k kind, queue uint32, logical int64, body []
 		done(at)
 	}
 	return Position(s.appended), nil
+}
+
+// dodgeEmptyLocked is for a frame that does not fit an empty segment: that of the reserve, in which a start may have begun, is shorter than a
+// message may be. The next segment would get the same name, so a frame that changes nothing is written first.
+func (s *Store) dodgeEmptyLocked(size, limit int64) error {
+	if s.appended > s.open.base || s.appended+size <= limit {
+		return nil
+	}
+	q := s.byID[0] // every frame that is large is of a queue
+	_, err := s.appendControlLocked(kindTrim, q.id, q.min, nil, nil)
+	return err
 }

@@ -373,6 +373,10 @@ func (c *checker) checkCheckpoints() error {
 }
 
 func (c *checker) checkFlushed() (err error) {
+	if name := c.path(unsyncedName); exists(c.FS, name) {
+		c.find(Finding{Severity: SeverityNote, Area: AreaFlushed, File: name, Reason: "a sync has failed: what is read here may be in memory only",
+			Action: "the next start writes once more what lies behind the checkpoint"})
+	}
 	name := c.path(flushedName)
 	c.noted, err = readFlushed(c.FS, name, c.salt)
 	var corrupt *CorruptError
@@ -382,6 +386,12 @@ func (c *checker) checkFlushed() (err error) {
 		return nil
 	}
 	return err
+}
+
+// exists says whether there is a file of this name.
+func exists(fsys vfs.FS, name string) bool {
+	_, err := fsys.Stat(name)
+	return err == nil
 }
 
 // encode writes a checkpoint down again, changed or not.

@@ -158,10 +158,18 @@ func (c *checker) checkSealed(base, next int64) error {
 	case stale != nil:
 		c.staleIndex(g, stale.Error(), built)
 	case isNotExist(indexErr) && c.blind: // it may be one that was not sealed
+	case isNotExist(indexErr) && c.wasDropped(base):
+		c.find(Finding{Severity: SeverityNote, Area: AreaLeftover, File: g.name, Reason: "a segment that was dropped and has no index any more: a crash fell into its removal",
+			Action: "the broker removes it with the next ones"})
 	default:
 		c.findIndex(g, indexErr, built)
 	}
 	return nil
+}
+
+// wasDropped says that a segment before the checkpoint was dropped.
+func (c *checker) wasDropped(base int64) bool {
+	return c.dropped[base] || c.point != nil && !slices.Contains(c.point.segments, base)
 }
 
 // damagedSealed reports a bad place before the checkpoint. It stays as it is: a read of it is an error, and only that.

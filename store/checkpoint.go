@@ -42,8 +42,6 @@ type queueState struct {
 	starts    []start
 }
 
-const queueRelaxed = 2 // flag in a checkpoint: something of the queue may have been acknowledged before it was flushed
-
 func appendString(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)

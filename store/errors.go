@@ -20,6 +20,9 @@ var (
 	ErrUncertain = errors.New("it may be stored all the same")
 	// ErrFull is wrapped when the disk has no room for the next segment. Nothing was stored; it works again when there is room.
 	ErrFull = errors.New("the disk is full")
+	// ErrNoSegment is wrapped when the next segment cannot be made for another reason: the file system is read-only, say, or does not know
+	// fallocate. Nothing was stored; it works again when that does.
+	ErrNoSegment = errors.New("the next segment of the log cannot be made")
 	// ErrTooLarge is returned for a message that does not fit a segment of the log.
 	ErrTooLarge = errors.New("the message is larger than a log segment (logSegmentSize)")
 	// ErrReadOnly is returned by a store that was opened read-only.

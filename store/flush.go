@@ -66,7 +66,7 @@ func (s *Store) mustWaitLocked(q *Queue, end int64, count int) bool {
 	if fault.Mutant("ack_before_flush") {
 		return false
 	}
-	if q.rules.groupCommit() || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() && !fault.Mutant("new_queue_before_flush") {
+	if q.rules.groupCommit() || !q.relaxed || end-s.flushed.Load() > s.options.MaxUnflushed || q.safeFrom > s.flushed.Load() && !fault.Mutant("new_queue_before_flush") {
 		s.signal(s.flushC)
 		return true
 	}
@@ -107,9 +107,13 @@ func (s *Store) flush() {
 	target, failed := s.appended, s.failed
 	segs, dirty := append(s.unsynced, s.open), s.dirDirty
 	s.unsynced, s.dirDirty = nil, false
+	needed := failed == nil && target > s.flushed.Load()
+	if needed {
+		s.flushes++ // what comes from here on is not a part of it
+	}
 	s.mu.Unlock()
 
-	if failed == nil && target > s.flushed.Load() {
+	if needed {
 		began := s.now()
 		fault.Point("flush.began")
 		s.disk.flush.begin()
@@ -129,7 +133,6 @@ func (s *Store) flush() {
 	var fire []*watcher
 	if failed == nil {
 		s.flushed.Store(target)
-		s.flushes++
 		n := 0
 		for n < len(s.unsafe) && s.unsafe[n].pos <= target {
 			fire = s.unsafe[n].queue.publishLocked(s.unsafe[n].end, fire)
@@ -180,6 +183,7 @@ func (s *Store) syncAll(segs []*segment, dir bool) error {
 			continue // sealed meanwhile, so all of it was flushed before
 		}
 		if err := g.file.Sync(); err != nil {
+			s.noteFailedSync()
 			return fmt.Errorf("sync %s: %w", g.name, err)
 		}
 		if err := g.checkUncut(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +120,34 @@ func TestFlush_ByCountAndByInterval(t *testing.T) {
 		t.Fatal("it waits")
 	}
 	waitFor(t, "the flush by interval", func() bool { st := s.Stats(); return st.Flushed == st.Appended })
+}
+
+// Messages that come while a flush is under way are not a part of it, and count for the next one.
+func TestFlush_CountsWhatComesMeanwhile(t *testing.T) {
+	fsys := vfs.NewMem()
+	s := mustOpen(t, testOptions(fsys, Rules{FlushMessages: 10, FlushInterval: time.Hour}))
+	q, other := mustQueue(t, s, "t", 0), mustQueue(t, s, "t", 1)
+	put(t, s, q, "makes both queues durable")
+	flushes := s.Stats().Flushes
+	began, hold := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	fsys.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			first.Do(func() { close(began); <-hold })
+		}
+		return nil
+	})
+	for range 10 {
+		appendOne(t, s, other, "x")
+	}
+	<-began
+	for range 9 {
+		appendOne(t, s, q, "comes meanwhile")
+	}
+	close(hold)
+	waitFor(t, "the flush of the first ten", func() bool { return s.Stats().Flushes == flushes+1 })
+	appendOne(t, s, q, "the tenth")
+	waitFor(t, "the flush of the next ten", func() bool { st := s.Stats(); return st.Flushed == st.Appended })
 }
 
 func TestFlush_TheShortestIntervalCounts(t *testing.T) {

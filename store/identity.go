@@ -71,7 +71,11 @@ func (s *Store) loadIdentity() error {
 	}
 	id, err := parseIdentity(name, b)
 	s.salt = id.salt()
-	return err
+	if err != nil || s.options.ReadOnly {
+		return err
+	}
+	// The start that made it may have been killed before its name was safe. A log must not outlive its identity.
+	return s.fs.SyncDir(s.options.Dir)
 }
 
 // makeIdentity is for a new directory. One that holds something needs the identity that it was written with.

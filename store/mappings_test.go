@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,4 +197,55 @@ func TestSeal_CutsBeforeItMayBeMappedAgain(t *testing.T) {
 	put(t, s, q, numbered(0, 500)...) // the segment that the store began with was named before
 	waitFor(t, "sealed segments", func() bool { mu.Lock(); defer mu.Unlock(); return indexed >= 3 })
 	fsys.Inject(nil) // the close that follows maps nothing
+}
+
+// TestSeal_AgainWithoutAMapping: a segment whose checkpoint could not be written is sealed again, and may have lost its mapping by then.
+func TestSeal_AgainWithoutAMapping(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	o.LogSegmentSize = 8 << 10
+	s := mustOpen(t, o)
+	s.mapped.mu.Lock()
+	s.mapped.max = 0
+	s.mapped.mu.Unlock()
+	var failed atomic.Int64
+	fsys.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpCreate && strings.HasSuffix(op.Name, "checkpoint.tmp") && failed.Add(1) <= 3 {
+			return errors.New("the disk has failed")
+		}
+		return nil
+	})
+	q := mustQueue(t, s, "t", 0)
+	for n := 0; failed.Load() <= 3; n++ {
+		put(t, s, q, numbered(n, n+1)...)
+	}
+	waitFor(t, "all segments to be sealed", s.sealedUpTo)
+	if n := len(bodies(t, q, 0)); n == 0 {
+		t.Error("nothing is there")
+	}
+}
+
+// TestSeal_BesideAReader: who reads from the index in memory of a segment that is sealed meanwhile gives its memory back: nobody else does.
+func TestSeal_BesideAReader(t *testing.T) {
+	o := testOptions(vfs.NewMem(), groupCommit)
+	o.LogSegmentSize = 8 << 10
+	s := mustOpen(t, o)
+	q := mustQueue(t, s, "t", 0)
+	put(t, s, q, "first")
+	s.mu.Lock()
+	g, index := s.open, s.open.runs
+	s.mu.Unlock()
+	_, err := q.Gather(nil, 0, 100, 100, true, func(v Views) {
+		put(t, s, q, numbered(0, 300)...)
+		waitFor(t, "the segment to be sealed", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return g.sealed })
+		if index.cells.chunks == nil {
+			t.Error("the memory is gone while it is read")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if index.cells.chunks != nil {
+		t.Error("nobody has given the memory of the index back")
+	}
 }

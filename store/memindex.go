@@ -18,7 +18,7 @@ type memIndex struct {
 	blocks arena // first run in cells u32, which run of its list that is u32, block before u32, block behind u32
 	cells  arena // runs as in an index file
 	runs   int
-	pins   atomic.Int32 // readers
+	pins   atomic.Int32 // readers, and one for the segment that has it
 }
 
 const (
@@ -32,13 +32,23 @@ const (
 const maxRuns = 256 << 10
 
 func newMemIndex() *memIndex {
-	return &memIndex{slots: newArena(slotSize), lists: newArena(listSize), blocks: newArena(blockSize), cells: newArena(entrySize)}
+	x := &memIndex{slots: newArena(slotSize), lists: newArena(listSize), blocks: newArena(blockSize), cells: newArena(entrySize)}
+	x.pins.Store(1)
+	return x
+}
+
+// unpin is for readers. The last one gives back the memory if the segment does not have the index any more.
+func (x *memIndex) unpin() {
+	if x.pins.Add(-1) == 0 {
+		x.release()
+	}
 }
 
 // reset empties the index and keeps its memory.
 func (x *memIndex) reset() {
 	x.slots.clear(x.slots.n)
 	x.slots.n, x.lists.n, x.blocks.n, x.cells.n, x.runs = 0, 0, 0, 0, 0
+	x.pins.Store(1)
 }
 
 func (x *memIndex) release() {

@@ -30,10 +30,10 @@ type Queue struct {
 	stuck    bool   // its old messages could not be removed, see Stats.RetentionStuck
 	rules    *Rules // shared by the queues of a topic, replaced, never changed
 
-	unflushed      int    // messages since flush number unflushedSince
+	unflushed      int    // messages since flush number unflushedSince began
 	unflushedSince uint64 // see Store.flushes
 	round, saved   uint32 // the last snapshot that has it, and where that keeps its state
-	relaxed        bool   // something may have been acknowledged before it was flushed, says the checkpoint
+	relaxed        bool   // something may have been acknowledged before it was flushed, says the log or the checkpoint
 }
 
 // start is the beginning of a virtual segment.
@@ -71,7 +71,11 @@ func (q *Queue) SetClosed(closed bool) error {
 	return q.store.wait(pos)
 }
 
-const queueClosed = 1 // flag of a queue frame
+// Flags of a queue in a queue frame and in a checkpoint.
+const (
+	queueClosed  = 1
+	queueRelaxed = 2 // something may have been acknowledged before it was flushed
+)
 
 func (q *Queue) flags() uint8 {
 	if q.closed.Load() {

@@ -63,7 +63,7 @@ type found struct {
 // unpin lets go of what was found.
 func (f *found) unpin() {
 	if f.inMemory != nil {
-		f.inMemory.pins.Add(-1)
+		f.inMemory.unpin()
 	}
 	if f.inFile != nil {
 		f.inFile.unpin()

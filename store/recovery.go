@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -157,8 +158,13 @@ func (s *Store) openTail(base int64) (*segment, error) {
 	return openSegment(s.fs, s.options.Dir, base, s.salt)
 }
 
-// replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage.
-func (s *Store) replay(c *checkpoint, tail []*segment) error {
+// replay applies the frames behind the checkpoint. At the first bad place it decides: torn tail or damage. What the disk cannot read is neither: it
+// may give it again.
+func (s *Store) replay(c *checkpoint, tail []*segment) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer onFault(func() {
+		err = s.corruptAt(s.appended, reasonUnreadable+". Nothing was changed. Look after the disk, restore the file, or see `metaq check --repair`")
+	})
 	missing := map[int64]bool{}
 	for _, base := range c.segments {
 		if g := findSegment(s.segments, base); g == nil || g.base != base {
@@ -238,6 +244,7 @@ func (s *Store) apply(seg *segment, h header, body []byte, missing map[int64]boo
 			q = s.newQueue(h.queue, protocol.Topic(topic), partition)
 		}
 		q.closed.Store(flags&queueClosed != 0)
+		q.relaxed = q.relaxed || flags&queueRelaxed != 0
 	case kindOffset:
 		s.setOffsetLocked(body, h.logical)
 	case kindTrim:
@@ -356,6 +363,7 @@ func (s *Store) cutTail(tail []*segment, i int, pos int64, reason string) error 
 
 // begin seals what was replayed and opens a new segment, so that nothing is ever written over what a crash left.
 func (s *Store) begin(c *checkpoint) error {
+	again := exists(s.fs, s.path(unsyncedName)) // a sync has failed before
 	s.open = nil
 	kept := s.segments[:0:0]
 	for _, seg := range s.segments {
@@ -367,7 +375,7 @@ func (s *Store) begin(c *checkpoint) error {
 			seg.close() // the new segment takes its name
 			continue
 		}
-		if err := s.sealRecovered(seg); err != nil {
+		if err := s.sealRecovered(seg, again); err != nil {
 			return err
 		}
 		kept = append(kept, seg)
@@ -389,6 +397,9 @@ func (s *Store) begin(c *checkpoint) error {
 		return err
 	}
 	fault.Point("recovery.placed")
+	for _, q := range s.byID {
+		q.relaxed = q.relaxed || !q.rules.groupCommit() // from the checkpoint on
+	}
 	data := s.encodeCheckpoint(s.open.base, false)
 	if !c.clean && c.bootID != s.options.BootID {
 		// Before the checkpoint, which has the new boot id: a second power cut here jumps once more.
@@ -396,10 +407,16 @@ func (s *Store) begin(c *checkpoint) error {
 			return err
 		}
 	}
+	if again {
+		if err := s.forgetFailedSync(); err != nil {
+			return err
+		}
+	}
 	return s.writeCheckpoint(data)
 }
 
-func (s *Store) sealRecovered(seg *segment) error {
+// sealRecovered seals a segment that was replayed. again says that a sync has failed before, so that nothing that is in memory can be taken for safe.
+func (s *Store) sealRecovered(seg *segment, again bool) error {
 	f, err := s.fs.Open(seg.name)
 	if err != nil {
 		return err
@@ -411,8 +428,14 @@ func (s *Store) sealRecovered(seg *segment) error {
 		}
 		seg.limit = min(seg.limit, seg.end)
 	}
+	if again {
+		if err := writeAgain(f); err != nil {
+			return fmt.Errorf("write %s again: %w", seg.name, err)
+		}
+	}
 	if err := f.Sync(); err != nil {
-		return err
+		s.noteFailedSync()
+		return fmt.Errorf("sync %s: %w", seg.name, err)
 	}
 	if seg.runs == nil {
 		seg.runs = s.takeRuns() // of a file that was not reached, because the log ends before it
@@ -421,10 +444,27 @@ func (s *Store) sealRecovered(seg *segment) error {
 }
 
 // jumpGaps runs after a power cut. A queue without group commit may have served records that are lost now, so it goes on beyond
-// anything that can have been served: an offset never gives two different messages.
+// anything that can have been served: an offset never gives two different messages. With very many queues the gaps fill segments, whose
+// snapshots are taken meanwhile.
 func (s *Store) jumpGaps() error {
+	s.mu.Lock()
+	err := s.jumpGapsLocked()
+	segs := append(s.unsynced, s.open)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	fault.Point("recovery.gaps")
+	if err := s.syncAll(segs, true); err != nil {
+		return err
+	}
+	s.flushed.Store(s.appended)
+	return nil
+}
+
+func (s *Store) jumpGapsLocked() error {
 	for _, q := range s.byID {
-		if !q.relaxed && q.rules.groupCommit() || fault.Mutant("no_gap_after_a_power_cut") {
+		if !q.relaxed || fault.Mutant("no_gap_after_a_power_cut") {
 			continue
 		}
 		to := q.end + s.options.MaxUnflushed
@@ -432,10 +472,5 @@ func (s *Store) jumpGaps() error {
 			return err
 		}
 	}
-	fault.Point("recovery.gaps")
-	if err := s.syncAll(append(s.unsynced, s.open), true); err != nil { // with very many queues the gaps fill a segment
-		return err
-	}
-	s.flushed.Store(s.appended)
 	return nil
 }

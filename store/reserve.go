@@ -6,7 +6,6 @@ import (
 	"io"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/metaq/metaq/store/vfs"
 )
@@ -187,7 +186,7 @@ func (g *segment) limitFor(k kind) int64 {
 // indexes of full segments have to be written once, be it now or when the store stops; without them retention removes nothing.
 func (s *Store) spending(write func() error) error {
 	err := write()
-	for i := 1; i < reserveFiles && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)); i++ {
+	for i := 1; i < reserveFiles && isNoRoom(err); i++ {
 		switch removeErr := s.fs.Remove(s.reserveName(i)); {
 		case isNotExist(removeErr):
 			continue

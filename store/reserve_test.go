@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -173,6 +174,51 @@ func TestReserve_CloseAndOpen(t *testing.T) {
 	fsys.SetCapacity(2 << 20)
 	waitFor(t, "puts to be taken again", func() bool { return s.Stats().DiskFull == nil })
 	put(t, s, q, "again")
+}
+
+// The first message behind a start that had to begin in the reserve does not fit the short segment, in which nothing is yet. The next segment
+// must not get its name: retention would take the files of the one for those of the other.
+func TestReserve_TooShortForTheFirstMessage(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, groupCommit)
+	s := mustOpen(t, o)
+	put(t, s, mustQueue(t, s, "t", 0), "small")
+	awaitReserve(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fsys.SetCapacity(diskHolds(t, fsys))
+	s = mustOpen(t, o)
+	if !s.open.reserve {
+		t.Fatal("the start has found room for a whole segment")
+	}
+	fsys.SetCapacity(2 << 20)
+	waitFor(t, "puts to be taken again", func() bool { return s.Stats().DiskFull == nil })
+	q := s.Queue([]byte("t"), 0)
+	want := []string{"small"}
+	for i := range 20 { // of which the first alone is longer than the reserve
+		want = append(want, fmt.Sprintf("%d %s", i, make([]byte, 20<<10)))
+		put(t, s, q, want[len(want)-1])
+	}
+	waitFor(t, "all segments to be sealed", s.sealedUpTo)
+	list := s.segmentList()
+	for i := range len(list) - 1 {
+		if list[i].base == list[i+1].base {
+			t.Errorf("two segments begin at %d", list[i].base)
+		}
+	}
+	s.retention.Lock()
+	err := s.removeDead()
+	s.retention.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "afterwards", bodies(t, q, 0), want)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, o)
+	equal(t, "after a restart", bodies(t, s.Queue([]byte("t"), 0), 0), want)
 }
 
 // A power cut while the reserve is in use loses nothing that was flushed.

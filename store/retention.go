@@ -157,8 +157,19 @@ func (s *Store) expireQueue(q *Queue, now time.Time) (bool, error) {
 			return false, err
 		}
 	}
+	if err := s.refuseWhileStuck(); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if to != q.end { // messages that came meanwhile are of the last virtual segment, which is not old any more
+		to = q.starts[q.startIndex(to)].offset
+	}
+	if to <= q.min {
+		return false, nil
+	}
 	// The frame is written before anything is removed, and flushed before a file is: see removeDead.
-	_, err := s.appendControl(kindTrim, q.id, to, nil, func(int64) { q.trimLocked(to) })
+	_, err := s.appendControlLocked(kindTrim, q.id, to, nil, func(int64) { q.trimLocked(to) })
 	fault.Point("retention.trimmed")
 	return err == nil, err
 }

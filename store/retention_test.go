@@ -227,3 +227,47 @@ func TestRetention_CommitsDoNotFillTheLog(t *testing.T) {
 		t.Errorf("%d messages are left, want the one that there was", len(got))
 	}
 }
+
+// A message that comes while the last virtual segment is archived keeps it, and the queue counts neither as its own what is
+// gone nor the other way round.
+func TestExpire_MessagesThatComeMeanwhile(t *testing.T) {
+	fsys := vfs.NewMem()
+	o := testOptions(fsys, Rules{SegmentSize: 100, Retention: Policy{Archive: true, MaxAge: time.Minute}})
+	s := mustOpen(t, o)
+	q := mustQueue(t, s, "t", 0)
+	put(t, s, q, numbered(10, 15)...) // 37 bytes each: the second virtual segment begins at 111
+	put(t, s, mustQueue(t, s, "t", 1), "old")
+	var came atomic.Bool
+	fsys.Inject(func(op vfs.Op) error {
+		if op.Kind == vfs.OpRename && strings.Contains(op.To, "t-0/00000000000000000111") && came.CompareAndSwap(false, true) {
+			put(t, s, q, numbered(15, 16)...)
+		}
+		return nil
+	})
+	if err := s.Expire(s.now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	fsys.Inject(nil)
+	check := func(when string, s *Store, min int64, want []string) {
+		t.Helper()
+		q := s.Queue([]byte("t"), 0)
+		st := q.Stat()
+		got := bodies(t, q, st.Min)
+		if st.Min != min || st.Messages != int64(len(got)) {
+			t.Errorf("%s: %+v, want %d messages from %d on", when, st, len(got), min)
+		}
+		equal(t, when, got, want)
+	}
+	check("beside a put", s, 111, numbered(13, 16))
+	if got := s.Queue([]byte("t"), 1).Stat(); got.Messages != 0 {
+		t.Errorf("another queue: %+v", got)
+	}
+	if err := s.Expire(s.now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	check("the next time", s, 222, nil)
+	b, err := fsys.ReadFile("data/archive/t-0/00000000000000000111.meta.arc")
+	if err != nil || wholeRecords(b) != 111 {
+		t.Errorf("the archive has %d bytes, %v", len(b), err)
+	}
+}

@@ -52,7 +52,7 @@ func (s *Store) snapshotLocked() {
 	s.signal(s.sealC)
 }
 
-// takePreparedLocked hands out the segment that was made ahead, or makes one now. An error wraps ErrFull.
+// takePreparedLocked hands out the segment that was made ahead, or makes one now. An error wraps ErrFull or ErrNoSegment.
 func (s *Store) takePreparedLocked() (*prepared, error) {
 	if p := s.next; p != nil {
 		s.next = nil
@@ -117,7 +117,7 @@ func (s *Store) preparer() {
 		}
 		if !told {
 			told = true
-			s.options.Log.Warn().Err(err).Msg("no room for the next segment: puts will be refused when the open one is full")
+			s.options.Log.Warn().Err(err).Msg("there is no next segment yet: puts will be refused when the open one is full")
 		}
 		retry.Reset(time.Second)
 	}
@@ -165,9 +165,9 @@ func (s *Store) seal(job *sealing) error {
 		return err
 	}
 	fault.Point("seal.flushed")
-	job.seg.noteLast()
 	s.files.Lock()
-	if job.seg.file != nil {
+	if job.seg.file != nil { // else it was sealed before, without its checkpoint, and may not be mapped any more
+		job.seg.noteLast()
 		err := job.seg.shorten()
 		var cut *CorruptError
 		if errors.As(err, &cut) { // what is missing is missing; the log goes on
@@ -211,9 +211,8 @@ func (s *Store) writeIndex(seg *segment) error {
 	if runs.runs == 0 {
 		s.movedAt = max(s.movedAt, seg.end) // nobody needs what it holds, committed offsets mostly, once a checkpoint has that
 	}
-	read := runs.pins.Load() > 0 // nobody new can
 	s.mu.Unlock()
-	if !read {
+	if runs.pins.Add(-1) == 0 { // else the last who reads there gives its memory back
 		s.freeRuns(runs)
 	}
 	s.keepMapped(seg)

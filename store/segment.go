@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/metaq/metaq/store/fault"
 	"github.com/metaq/metaq/store/vfs"
@@ -237,22 +238,35 @@ const preparedSuffix = ".prepared"
 func prepare(fsys vfs.FS, name string, size int64) (*prepared, error) {
 	f, err := fsys.Create(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: create the next segment: %w", ErrFull, err)
+		return nil, noSegment(err)
 	}
-	undo := func(what string, err error) (*prepared, error) {
+	undo := func(err error) (*prepared, error) {
 		f.Close()
 		fsys.Remove(name)
-		return nil, fmt.Errorf("%w: %s the next segment of %d bytes: %w", ErrFull, what, size, err)
+		return nil, noSegment(err)
 	}
 	if err := f.Allocate(size); err != nil {
-		return undo("allocate", err)
+		return undo(err)
 	}
 	fault.Point("roll.allocated")
 	m, err := f.Map(size)
 	if err != nil {
-		return undo("map", err)
+		return undo(err)
 	}
 	return &prepared{name: name, file: f, mapping: m, size: size}, nil
+}
+
+// noSegment says why a segment could not be made.
+func noSegment(err error) error {
+	if isNoRoom(err) {
+		return fmt.Errorf("%w: there is no room for the next segment: %w", ErrFull, err)
+	}
+	return fmt.Errorf("%w: %w", ErrNoSegment, err)
+}
+
+// isNoRoom says whether a call failed because the disk, or what its user may have of it, is full.
+func isNoRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // place gives a prepared segment its name.

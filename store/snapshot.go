@@ -113,7 +113,7 @@ func (n *snapshot) savedLocked(i uint32) savedQueue { return n.saved[i/savedPart
 
 func (q *Queue) stateLocked() savedQueue {
 	flags := q.flags()
-	if q.relaxed || !q.rules.groupCommit() {
+	if q.relaxed {
 		flags |= queueRelaxed
 	}
 	return savedQueue{flags: flags, end: q.end, messages: q.messages, starts: q.starts, time: q.starts[len(q.starts)-1].time}

@@ -92,7 +92,7 @@ type Store struct {
 
 	flushed    atomic.Int64
 	noted      int64      // what the file flushed said at the start
-	flushes    uint64     // guarded by mu
+	flushes    uint64     // that have begun; guarded by mu
 	unsynced   []*segment // full segments that the flusher has not synced; guarded by mu
 	dirDirty   bool       // a segment was named and the directory not synced; guarded by mu
 	flushC     chan struct{}
@@ -165,7 +165,7 @@ type Stats struct {
 	FreeBytes         int64
 	TotalBytes        int64         // of the file system
 	DiskUsed          int           // per cent of the file system, as DiskLimits counts them
-	DiskFull          error         // why no messages are taken, a *FullError or that no segment can be made; wraps ErrFull; nil if they are
+	DiskFull          error         // why no messages are taken, a *FullError or that no segment can be made; nil if they are
 	Cleaned           int64         // messages that were removed before their time since the start, see DiskLimits
 	Rewritten         int64         // segments that were put into the order of their queues since the start
 	RewrittenBytes    int64         // written for that
@@ -205,17 +205,42 @@ func (s *Store) SetRules(rules func(protocol.Topic) Rules) {
 	s.dirMu.RLock()
 	defer s.dirMu.RUnlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.rules = rules
+	var loose []*Queue
 	for topic, parts := range s.topics {
 		shared := rules(protocol.Topic(topic))
 		for _, q := range parts {
 			if q != nil {
-				q.saveLocked()
 				q.rules = &shared
+				if !q.relaxed && !shared.groupCommit() {
+					loose = append(loose, q)
+				}
 			}
 		}
 	}
+	s.mu.Unlock()
+	for step := range slices.Chunk(loose, walkStep) {
+		if err := s.relax(step); err != nil {
+			s.options.Log.Warn().Err(err).Msg("it cannot be written down that messages are acknowledged before their flush, so they go on to wait for it")
+			return
+		}
+	}
+}
+
+// relax writes down that messages of queues may be acknowledged before they are flushed. From then on they are, by their rules.
+func (s *Store) relax(list []*Queue) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range list {
+		body := appendQueueBody(nil, q.flags()|queueRelaxed, q.partition, string(q.topic))
+		if _, err := s.appendControlLocked(kindQueue, q.id, 0, body, func(int64) {
+			q.saveLocked()
+			q.relaxed, q.safeFrom = true, s.appended
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Queue finds a queue, nil if it was never made. It does not allocate.
@@ -264,11 +289,14 @@ func (s *Store) CreateQueue(topic protocol.Topic, partition int32) (*Queue, erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := uint32(len(s.byID) + 1)
+	id, flags := uint32(len(s.byID)+1), uint8(0)
+	if !s.rules(topic).groupCommit() {
+		flags = queueRelaxed
+	}
 	var q *Queue
-	_, err := s.appendControlLocked(kindQueue, id, 0, appendQueueBody(nil, 0, partition, string(topic)), func(int64) {
+	_, err := s.appendControlLocked(kindQueue, id, 0, appendQueueBody(nil, flags, partition, string(topic)), func(int64) {
 		q = s.newQueue(id, topic, partition)
-		q.safeFrom = s.appended
+		q.safeFrom, q.relaxed = s.appended, flags != 0
 	})
 	return q, err
 }
