@@ -23,12 +23,14 @@ type coldMapping struct {
 
 const coldPage = 4096
 
-func (m *coldMapping) each(offset, length int64, visit func(page int64)) {
+// each visits the pages of a range, as one call that count counts.
+func (m *coldMapping) each(offset, length int64, count *int, visit func(page int64)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for p := offset / coldPage; p*coldPage < offset+length; p++ {
 		visit(p)
 	}
+	*count++
 }
 
 func (m *coldMapping) bring(p int64) {
@@ -39,31 +41,23 @@ func (m *coldMapping) bring(p int64) {
 }
 
 func (m *coldMapping) Cached(offset, length int64) (n int64) {
-	m.each(offset, length, func(p int64) {
+	m.each(offset, length, &m.cached, func(p int64) {
 		if m.pages[p] {
 			n += coldPage
 		}
 	})
-	m.cached++
 	return min(n, length)
 }
 
-func (m *coldMapping) Prefetch(offset, length int64) {
-	m.each(offset, length, m.bring)
-	m.small++
-}
+func (m *coldMapping) Prefetch(offset, length int64) { m.each(offset, length, &m.small, m.bring) }
 
-func (m *coldMapping) Advise(offset, length int64) {
-	m.each(offset, length, m.bring)
-	m.waited++
-}
+func (m *coldMapping) Advise(offset, length int64) { m.each(offset, length, &m.waited, m.bring) }
 
 func (m *coldMapping) Load(offset, length int64) {
 	if m.reading != nil {
 		m.reading <- true
 	}
-	m.each(offset, length, m.bring)
-	m.large++
+	m.each(offset, length, &m.large, m.bring)
 }
 
 func (m *coldMapping) evict() {
@@ -136,8 +130,8 @@ func TestDemand_BlocksThatDoNotStayArePaidAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, m := newColdDemand(demandFile)
 		asked, mixed := int64(0), demandEvery/coldPage
-		for n := range 4 * mixed {
-			for _, p := range scattered(uint32(n % mixed)) {
+		for n := range mixed {
+			for _, p := range scattered(uint32(n)) {
 				d.get(uint32(n), p)
 				asked += p.to - p.from + readGap
 				m.evict()
@@ -154,15 +148,18 @@ func TestDemand_BlocksThatDoNotStayArePaidAgain(t *testing.T) {
 func TestDemand_ManyReadersOfABlockReadItOnce(t *testing.T) {
 	d, m := newColdDemand(demandFile)
 	m.reading = make(chan bool)
-	var readers sync.WaitGroup
+	var begun, readers sync.WaitGroup
+	begun.Add(8)
 	for q := range 8 {
 		readers.Go(func() {
+			begun.Done()
 			d.get(uint32(q), piece{0, 1 << 20})
 			if m.Cached(0, 1<<20) < 1<<20 {
 				t.Error("a reader goes on before the block is there")
 			}
 		})
 	}
+	begun.Wait()
 	<-m.reading // a second read would wait for ever
 	readers.Wait()
 	if m.large != 1 {
