@@ -24,7 +24,8 @@ const (
 //
 // So small reads are counted, each as its bytes and readGap for the disk to get there. When they have cost what the file would have, whole blocks
 // are read in their place, until these have cost as much. Several queues that are read at a time make it likely that what lies between is wanted too,
-// so their reads count more. Whatever is asked for, in whatever order, blocks cost at most sharedWeight times what small reads have cost.
+// so their reads count more. In whatever order things are asked for, blocks cost at most sharedWeight times what small reads have cost, or are sure
+// to. Large pieces need no count: they are most of their blocks.
 type demand struct {
 	mapping vfs.Mapping
 	size    int64

@@ -68,26 +68,27 @@ func (m *osMapping) Load(offset, length int64) {
 		return
 	}
 	m.large.Do(func() { m.small.Store(!largeReads() || unix.Madvise(m.m, unix.MADV_HUGEPAGE) != nil) })
-	if !m.small.Load() && unix.Madvise(b, unix.MADV_POPULATE_READ) == nil {
-		return
-	}
-	if !m.small.Swap(true) {
-		m.dropLarge(offset, length)
+	if !m.small.Load() {
+		if unix.Madvise(b, unix.MADV_POPULATE_READ) == nil {
+			return
+		}
+		m.small.Store(true)
+		m.dropLarge()
 	}
 	m.Advise(offset, length)
 }
 
-// dropLarge takes the large pages of a range out of memory, and lets no more of them come: a place that the disk cannot read makes the whole of a
-// large page unreadable.
-func (m *osMapping) dropLarge(offset, length int64) {
-	// Hints, too.
+// dropLarge takes large pages that could not be read out of memory, and lets no more of them come: one place that the disk cannot read makes the whole
+// of a large page unreadable.
+func (m *osMapping) dropLarge() {
+	// When this fails, more of the file stays unreadable than need be, until its pages go by themselves.
 	_ = unix.Madvise(m.m, unix.MADV_NOHUGEPAGE)
 	f, err := os.Open(m.name)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	_ = (&osFile{f}).control("fadvise", func(fd int) error { return unix.Fadvise(fd, offset, length, unix.FADV_DONTNEED) })
+	(&osFile{f}).Uncache() // of the pages that nobody could map
 }
 
 // largeReads says whether page faults read large pages of a file whose mapping asks for them: since Linux 5.18. Before, they read what the disk is set
