@@ -37,6 +37,7 @@ const (
 type sealedIndex struct {
 	file    string
 	mapping vfs.Mapping
+	demand  *demand // for the runs of one queue
 	queues  int
 	dir     []byte // queue id u32, number of runs u32, number of the first u32, checksum of the runs u32; ascending by queue id
 	entries []byte
@@ -183,7 +184,8 @@ func (x *sealedIndex) unreadable() error {
 	return x.damaged.Load()
 }
 
-// checkQueue says whether the runs of the i-th queue of the directory are what was written. It reads them once, and nothing else of the file.
+// checkQueue says whether the runs of the i-th queue of the directory are what was written. It reads them once, and little
+// else of the file unless many queues are looked at.
 func (x *sealedIndex) checkQueue(i int, r runs) error {
 	if bad := x.damaged.Load(); bad != nil {
 		return bad
@@ -194,7 +196,8 @@ func (x *sealedIndex) checkQueue(i int, r runs) error {
 		return nil
 	}
 	at := indexHeader + int64(len(x.dir)) + int64(le.Uint32(x.dir[i*indexDirRecord+8:]))*entrySize
-	x.mapping.Advise(at, int64(len(r.raw)))
+	list := []piece{{at, at + int64(len(r.raw))}}
+	x.demand.finish(list, x.demand.begin(uint32(i), list, nil))
 	if crc32.Checksum(r.raw, castagnoli) != le.Uint32(x.dir[i*indexDirRecord+12:]) {
 		x.damaged.CompareAndSwap(nil, &CorruptError{File: x.file, Offset: at, Reason: "the entries of a queue do not match their checksum"})
 		return x.damaged.Load()
@@ -336,7 +339,7 @@ func parseIndex(name string, m vfs.Mapping, base int64, with salt) (x *sealedInd
 	case dirCRC(b, dirEnd, with) != le.Uint32(b[28:]):
 		return bad("the directory does not match its checksum")
 	}
-	return &sealedIndex{file: name, mapping: m, queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:],
+	return &sealedIndex{file: name, mapping: m, demand: newDemand(m, int64(len(b))), queues: queues, dir: b[indexHeader:dirEnd], entries: b[dirEnd:],
 		clustered: string(b[:8]) == clusteredMagic}, nil
 }
 

@@ -33,9 +33,14 @@ func (x indexBuilder) encode(base int64, clustered bool, with salt) []byte {
 	return encodeIndex(base, list, clustered, with)
 }
 
-// openOrRebuildIndex maps the index file of a sealed segment that is mapped.
-func (s *Store) openOrRebuildIndex(seg *segment) (*sealedIndex, error) {
+// openOrder finds out in which order the frames of a sealed segment lie, which is mapped and followed by the one at next, and maps its index file, or
+// makes it again.
+func (s *Store) openOrder(seg *segment, next int64) (*sealedIndex, error) {
+	if seg.mapping != nil {
+		seg.mapping.Prefetch(0, firstRead) // the disk reads the beginnings of both files at a time
+	}
 	index, err := openIndex(s.fs, indexName(seg.name), seg.base, s.salt)
+	seg.findOrder(next)
 	if err == nil {
 		if err = index.fits(seg); err == nil {
 			return index, nil
@@ -103,5 +108,6 @@ var _ vfs.Mapping = memory(nil)
 func (m memory) Bytes() []byte                     { return m }
 func (m memory) Advise(int64, int64)               {}
 func (m memory) Prefetch(int64, int64)             {}
+func (m memory) Load(int64, int64)                 {}
 func (m memory) Cached(offset, length int64) int64 { return length }
 func (m memory) Unmap() error                      { return nil }

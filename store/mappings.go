@@ -79,8 +79,7 @@ func (s *Store) mapSealed(g *segment) (pinned bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	fresh.findOrder(g.limit)
-	index, err := s.openOrRebuildIndex(fresh)
+	index, err := s.openOrder(fresh, g.limit)
 	if err != nil {
 		fresh.close()
 		return false, err
@@ -145,6 +144,7 @@ func (s *Store) unmap(g *segment) bool {
 	if g.mapping != nil {
 		g.mapping.Unmap()
 		g.mapping, g.data = nil, nil
+		g.demand.Store(nil)
 	}
 	return true
 }

@@ -41,27 +41,17 @@ func (f *found) pieces(list []piece, n int, bytes int64) (_ []piece, next int) {
 }
 
 // bring reads what an answer needs, from run n of the segment on, and has the disk begin with what its reader will ask for next, which may lie in
-// the next segment. All reads are on their way before the first is waited for.
+// the next segment. Small reads are all on their way before the first is waited for.
 func (q *Queue) bring(f *found, answer int64) {
-	m := f.segment.mapping
 	var room, more [16]piece
 	now, next := f.pieces(room[:0], f.n, answer)
 	later, next := f.pieces(more[:0], next, min(answer, maxAhead))
-	here := cached(m, now)
-	if !here {
-		prefetch(m, now)
-	}
-	if !cached(m, later) {
-		prefetch(m, later)
-	}
+	d := f.segment.demanded()
+	how := d.begin(f.queue, now, later)
 	if next == f.runs.len() && f.inFile == f.segment {
-		q.bringNext(f, min(answer, maxAhead))
+		q.bringNext(f, min(answer, maxAhead), d.readsBlocks(nil))
 	}
-	if !here {
-		for _, p := range now {
-			m.Advise(p.from, p.to-p.from)
-		}
-	}
+	d.finish(now, how)
 }
 
 // cached says whether pieces are in memory: to find that out costs a fraction of what it costs to ask for them once more.
@@ -74,14 +64,9 @@ func cached(m vfs.Mapping, list []piece) bool {
 	return true
 }
 
-func prefetch(m vfs.Mapping, list []piece) {
-	for _, p := range list {
-		m.Prefetch(p.from, p.to-p.from)
-	}
-}
-
-// bringNext has the disk begin with the first bytes of the queue in the segment behind the one that is read.
-func (q *Queue) bringNext(f *found, bytes int64) {
+// bringNext has the disk begin with the first bytes of the queue in the segment behind the one that is read. If that one is read in blocks, so will
+// this one be soon, and small reads are only counted.
+func (q *Queue) bringNext(f *found, bytes int64, blocks bool) {
 	i := slices.Index(f.segments, f.segment) + 1
 	if i == len(f.segments) {
 		return
@@ -96,8 +81,12 @@ func (q *Queue) bringNext(f *found, bytes int64) {
 	}); err != nil {
 		return // whoever reads it will say so
 	}
-	if g.mapping != nil && !cached(g.mapping, list) {
-		prefetch(g.mapping, list)
+	defer g.unpin()
+	switch {
+	case g.mapping == nil:
+	case blocks:
+		g.demanded().pay(f.queue, list)
+	default:
+		g.demanded().begin(f.queue, nil, list)
 	}
-	g.unpin()
 }

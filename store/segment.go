@@ -38,6 +38,8 @@ type segment struct {
 	witness   goOn         // a queue that needs the segment as long as its minimum is below; only for retention
 	runs      *memIndex    // while there is no index; guarded by Store.mu
 	last      atomic.Int64 // log position of the last byte that is not zero; 0 if that is not known, see noteLast
+
+	demand atomic.Pointer[demand] // of the mapping, see demanded
 }
 
 func segmentName(dir string, base int64) string {
@@ -149,6 +151,15 @@ func (g *segment) top() int64 { return min(g.limit, g.base+int64(len(g.data))) }
 // whole is the segment with the length that its file has; pinned, as long as the original is.
 func (g *segment) whole() *segment {
 	return &segment{base: g.base, end: g.top(), limit: g.top(), salt: g.salt, name: g.name, data: g.data, clustered: g.clustered, until: g.until}
+}
+
+// demanded is the demand for the mapping. The segment is mapped and pinned.
+func (g *segment) demanded() *demand {
+	if d := g.demand.Load(); d != nil {
+		return d
+	}
+	g.demand.CompareAndSwap(nil, newDemand(g.mapping, int64(len(g.data))))
+	return g.demand.Load()
 }
 
 // bytes is the mapping from a log position on.

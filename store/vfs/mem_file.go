@@ -198,6 +198,8 @@ func (m *memMapping) Bytes() []byte { return m.b }
 
 func (m *memMapping) Advise(offset, length int64) {}
 
+func (m *memMapping) Load(offset, length int64) {}
+
 func (m *memMapping) Prefetch(offset, length int64) {}
 
 func (m *memMapping) Cached(offset, length int64) int64 { return length }

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"github.com/edsrzf/mmap-go"
 )
@@ -116,8 +118,10 @@ func (f *osFile) Map(length int64) (Mapping, error) {
 }
 
 type osMapping struct {
-	name string
-	m    mmap.MMap
+	name  string
+	m     mmap.MMap
+	large sync.Once   // the first Load
+	small atomic.Bool // Load does without large pages
 }
 
 func (m *osMapping) Bytes() []byte { return m.m }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,49 @@ func (m *osMapping) Advise(offset, length int64) {
 		_ = unix.Madvise(b, unix.MADV_POPULATE_READ)
 	}
 }
+
+// Load leaves it to page faults in one system call, for which the kernel reads large pages and has the disk begin with the next one. What is sent on
+// its way with MADV_WILLNEED comes in small pages, of which each costs the processor as much as a large one.
+func (m *osMapping) Load(offset, length int64) {
+	b := m.pages(offset, length)
+	if b == nil {
+		return
+	}
+	m.large.Do(func() { m.small.Store(!largeReads() || unix.Madvise(m.m, unix.MADV_HUGEPAGE) != nil) })
+	if !m.small.Load() {
+		if unix.Madvise(b, unix.MADV_POPULATE_READ) == nil {
+			return
+		}
+		m.small.Store(true)
+		m.dropLarge()
+	}
+	m.Advise(offset, length)
+}
+
+// dropLarge takes large pages that could not be read out of memory, and lets no more of them come: one place that the disk cannot read makes the whole
+// of a large page unreadable.
+func (m *osMapping) dropLarge() {
+	// When this fails, more of the file stays unreadable than need be, until its pages go by themselves.
+	_ = unix.Madvise(m.m, unix.MADV_NOHUGEPAGE)
+	f, err := os.Open(m.name)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	(&osFile{f}).Uncache() // of the pages that nobody could map
+}
+
+// largeReads says whether page faults read large pages of a file whose mapping asks for them: since Linux 5.18. Before, they read what the disk is set
+// to, and wait for each bit of it.
+var largeReads = sync.OnceValue(func() bool {
+	var name unix.Utsname
+	var major, minor int
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor) // n says how much of it was read
+	return n == 2 && (major > 5 || major == 5 && minor >= 18)
+})
 
 // willNeed is what the kernel takes of a range in one call, whatever the disk.
 const willNeed = 128 << 10

@@ -105,6 +105,36 @@ func TestOS_CachedSaysWhatUncacheHasDropped(t *testing.T) {
 	}
 }
 
+func TestOS_LoadBringsWhatIsThereIntoMemory(t *testing.T) {
+	const size, cut = 8 << 20, 3 << 20
+	name := filepath.Join(t.TempDir(), "a")
+	file := create(t, OS(), name, string(make([]byte, size)))
+	defer file.Close()
+	check(t, file.Sync())
+	file.Uncache()
+	m, err := file.Map(size)
+	check(t, err)
+	defer func() { check(t, m.Unmap()) }()
+	m.Load(0, 2<<20)
+	m.Load(4<<20, 1<<40)
+	for _, part := range [][2]int64{{0, 2 << 20}, {4 << 20, 4 << 20}} {
+		if n := m.Cached(part[0], part[1]); n != part[1] {
+			t.Errorf("%d bytes of %d at %d are in memory after they were loaded", n, part[1], part[0])
+		}
+	}
+	// What cannot be read takes nothing with it: neither what lies beside it, nor what is loaded later.
+	check(t, file.Truncate(cut))
+	file.Uncache()
+	m.Load(2<<20, 2<<20)
+	m.Load(0, 2<<20)
+	if n := m.Cached(0, cut); n != cut {
+		t.Errorf("%d bytes of %d are in memory beside a cut", n, cut)
+	}
+	if b := m.Bytes(); b[0] != 0 || b[cut-1] != 0 {
+		t.Error("something else is in them")
+	}
+}
+
 // inMemory says whether a file lies on a file system that has no disk below.
 func inMemory(t *testing.T, name string) bool {
 	t.Helper()

@@ -27,6 +27,8 @@ func (f *osFile) Allocate(size int64) error {
 
 func (m *osMapping) Advise(offset, length int64) {}
 
+func (m *osMapping) Load(offset, length int64) {}
+
 func (m *osMapping) Prefetch(offset, length int64) {}
 
 func (m *osMapping) Cached(offset, length int64) int64 { return length }

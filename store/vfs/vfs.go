@@ -65,6 +65,9 @@ type Mapping interface {
 	// Advise brings a range into memory before it is touched. It may block on the disk, and it is only a hint: it has no
 	// errors and takes any range.
 	Advise(offset, length int64)
+	// Load is Advise for megabytes of a file much of which is read: in large pages where the system has them for files, which costs a fraction of the
+	// processor. As much again behind the range may be read as well. The range should begin at a multiple of 2 MiB.
+	Load(offset, length int64)
 	// Prefetch has a range read from the disk without waiting for it, with the same freedom.
 	Prefetch(offset, length int64)
 	// Cached is how many bytes of a range are in memory now, and would cost no disk to read; all of them on systems that do not say.

@@ -216,6 +216,8 @@ func TestMapping_ShowsLaterWrites(t *testing.T) {
 		m.Advise(4_097, 1<<40)
 		m.Advise(1<<40, 1)
 		m.Advise(-1, 0)
+		m.Load(4_097, 1<<40)
+		m.Load(-1, 0)
 		for offset, want := range map[int]string{0: "abc", 5_000: "first", 6_000: "second", 9_997: "thi"} {
 			if got := string(m.Bytes()[offset : offset+len(want)]); got != want {
 				t.Errorf("mapping has %q at %d, want %q", got, offset, want)
