@@ -27,7 +27,7 @@ var rows = []struct {
 }{
 	{1, "kill -9 under load, restart", "nothing acknowledged lost or altered"},
 	{2, "power cut: a copy of the ext4 image of the running broker, recovered", "0 lost with group commit; without it no more than the window"},
-	{3, "power cut in memory at random moments of random programs", "0 lost, altered or invented"},
+	{3, "power cut in memory at random moments of random programs; also kills, torn writes, failed syncs, full disks and reloads, one after the other", "0 lost, altered or invented"},
 	{4, "the process ends at each place that the code names", "0 lost, it starts again"},
 	{5, "each call to the file system fails in turn", "no answer 200 for a failed write, the log poisoned"},
 	{6, "EIO and ENOSPC injected into the calls of the real process", "no acknowledgement after it, no fsync again, health red"},
