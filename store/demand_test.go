@@ -18,7 +18,7 @@ type coldMapping struct {
 	pages                        map[int64]bool
 	cached, small, large, waited int       // calls
 	read                         int64     // bytes from the disk
-	reading                      chan bool // if not nil, each Load waits until somebody receives
+	reading                      chan bool // if not nil, each Load waits until somebody sends, or closes it
 }
 
 const coldPage = 4096
@@ -55,7 +55,7 @@ func (m *coldMapping) Advise(offset, length int64) { m.each(offset, length, &m.w
 
 func (m *coldMapping) Load(offset, length int64) {
 	if m.reading != nil {
-		m.reading <- true
+		<-m.reading
 	}
 	m.each(offset, length, &m.large, m.bring)
 }
@@ -160,7 +160,8 @@ func TestDemand_ManyReadersOfABlockReadItOnce(t *testing.T) {
 		})
 	}
 	begun.Wait()
-	<-m.reading // a second read would wait for ever
+	m.reading <- true
+	close(m.reading) // a second read ends at once, and is counted
 	readers.Wait()
 	if m.large != 1 {
 		t.Errorf("%d reads, want 1", m.large)
