@@ -302,13 +302,13 @@ func (r *Registrar) makeAll(ctx context.Context, session int64, nodes []Registra
 	}
 	r.mu.Unlock()
 	return eachAtOnce(inRequests(missing, Registration.size), func(chunk []Registration) error {
-		err := r.makeTogether(ctx, session, chunk)
-		if !errors.Is(err, ErrNodeExists) {
-			return err
+		free, inTheWay := chunk, error(nil)
+		err := r.makeTogether(ctx, session, free)
+		if errors.Is(err, ErrNodeExists) {
+			free, inTheWay = r.clean(ctx, session, chunk)
+			err = r.makeTogether(ctx, session, free)
 		}
-		free, inTheWay := r.clean(ctx, session, chunk)
-		err = r.makeTogether(ctx, session, free)
-		if errors.Is(err, ErrNodeExists) { // somebody else works on them
+		if errors.Is(err, ErrNodeExists) || refused(err) { // somebody else works on them, or one of them cannot be made: the others can
 			err = eachAtOnce(free, func(n Registration) error { return r.make(ctx, session, n) })
 		}
 		return cmp.Or(err, inTheWay)
@@ -363,7 +363,7 @@ func (r *Registrar) clean(ctx context.Context, session int64, nodes []Registrati
 	if len(over) == 0 {
 		return free, err
 	}
-	if failed := r.session.DeleteAll(ctx, over); failed != nil && !errors.Is(failed, ErrNoNode) && !errors.Is(failed, ErrBadVersion) {
+	if failed := r.session.DeleteAll(ctx, over); failed != nil && !errors.Is(failed, ErrNoNode) && !errors.Is(failed, ErrBadVersion) && !refused(failed) {
 		return nil, failed
 	} // what is there yet is seen to node by node
 	return free, err

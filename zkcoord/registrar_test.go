@@ -1,10 +1,15 @@
 package zkcoord
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/go-zookeeper/zk"
+
+	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/zookeeper"
 )
 
@@ -60,6 +65,30 @@ func TestRegistrar_ManyNodesAreFewRequests(t *testing.T) {
 	if left := tree(t, other, "/many"); slices.ContainsFunc(left, func(line string) bool { return line[0] == 'E' }) {
 		t.Errorf("left: %q", left)
 	}
+}
+
+// A topic whose node somebody has closed to others keeps no other topic of the broker from being registered, and what is told names the node.
+func TestBroker_ATopicThatMayNotBeWritten(t *testing.T) {
+	z := zookeeper.Start(t)
+	s, other, ctx := connect(t, z), connect(t, z), within(t)
+	closed := DefaultRoot.Topic(UsePublish, "closed")
+	must(t, other.Create(ctx, DefaultRoot.Topics(UsePublish), nil, Persistent))
+	_, err := other.library().Create(closed, nil, 0, zk.WorldACL(zk.PermRead))
+	must(t, err)
+	var seen states
+	b := RegisterBroker(s, DefaultRoot, BrokerInfo{ID: 0, Addr: "127.0.0.1:1"}, seen.note)
+	defer b.close()
+	b.SetTopics(map[protocol.Topic]TopicOffer{"a": {1, true, true}, "closed": {1, true, true}, "z": {1, true, true}})
+	for _, topic := range []protocol.Topic{"a", "z"} {
+		until(t, string(topic)+" is registered", func() bool {
+			_, _, err := other.Get(ctx, DefaultRoot.TopicOf(UsePublish, topic, Master(0)))
+			return err == nil
+		})
+	}
+	until(t, "what stands in the way is told", func() bool {
+		err := b.Standing()
+		return err != nil && errors.Is(err, zk.ErrNoAuth) && strings.Contains(err.Error(), closed)
+	})
 }
 
 func TestInRequests(t *testing.T) {

@@ -3,12 +3,16 @@ package zkcoord
 import (
 	"encoding/binary"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-zookeeper/zk"
 
 	"github.com/metaq/metaq/test/zookeeper"
 )
@@ -111,4 +115,43 @@ func TestWatch_AnEventIsMissing(t *testing.T) {
 		d, _ := data.Node()
 		return string(d.Data) == "later"
 	})
+}
+
+// told is a log.
+type told struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (w *told) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
+}
+
+func (w *told) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// Whoever follows a node that ZooKeeper does not let it read is told why nothing comes.
+func TestWatch_ANodeThatMayNotBeRead(t *testing.T) {
+	z := zookeeper.Start(t)
+	var text told
+	s, err := Connect(Config{Connect: z.Addr, SessionTimeout: sessionTime, Log: slog.New(slog.NewTextHandler(&text, nil))})
+	must(t, err)
+	t.Cleanup(s.Close)
+	must(t, s.Await(within(t)))
+	_, err = s.library().Create("/closed", nil, 0, zk.WorldACL(zk.PermAdmin))
+	must(t, err)
+	w := s.WatchChildren("/closed")
+	defer w.Close()
+	until(t, "it is told", func() bool {
+		return strings.Contains(text.String(), "/closed") && strings.Contains(text.String(), zk.ErrNoAuth.Error())
+	})
+	_, err = s.library().SetACL("/closed", zk.WorldACL(zk.PermAll), -1)
+	must(t, err)
+	_, err = w.Await(within(t))
+	must(t, err)
 }
