@@ -29,11 +29,14 @@ type Registration struct {
 type TakenError struct {
 	Path  string
 	Data  string
-	Owner int64 // session
+	Owner int64 // session; 0: none, the node is persistent
 	Same  bool  // the data are what we would write
 }
 
 func (e *TakenError) Error() string {
+	if e.Owner == 0 {
+		return fmt.Sprintf("%s is taken by somebody else, %q, who has no session: a node that was made by hand, or restored from a copy of ZooKeeper, stays until somebody deletes it", e.Path, e.Data)
+	}
 	if e.Same {
 		return fmt.Sprintf("%s is taken by somebody else, who says that it is at our address, %q (session %#x). Two with the same id and address (brokerId, hostName)? "+
 			"What an earlier process has left, whose data are not here, goes with its session", e.Path, e.Data, e.Owner)
