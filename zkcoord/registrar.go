@@ -254,16 +254,22 @@ func (r *Registrar) reconcile(ctx context.Context, session int64) error {
 	gone := slices.Collect(maps.Values(r.gone))
 	wanted := slices.Collect(maps.Values(r.wanted))
 	r.mu.Unlock()
+	var stuck error // keeps nothing else from being registered
 	slices.SortFunc(gone, func(a, b Registration) int { return -byStage(a, b) })
 	for _, kind := range []Kind{Ephemeral, Persistent} { // persistent ones may be above the others
 		some := slices.DeleteFunc(slices.Clone(gone), func(n Registration) bool { return n.Kind != kind })
-		if err := stages(some, func(stage []Registration) error { return r.removeAll(ctx, stage) }); err != nil {
+		err := stages(some, func(stage []Registration) error { return r.removeAll(ctx, stage) })
+		if err != nil && !refused(err) {
 			return err
 		}
+		stuck = cmp.Or(stuck, err)
 	}
 	slices.SortFunc(wanted, byStage)
 	if err := stages(wanted, func(stage []Registration) error { return r.makeAll(ctx, session, stage) }); err != nil {
 		return err
+	}
+	if stuck != nil {
+		return stuck
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -460,7 +466,7 @@ func (r *Registrar) removeAll(ctx context.Context, nodes []Registration) error {
 			list[i] = Change{Path: n.Path, Version: AnyVersion}
 		}
 		err := r.session.DeleteAll(ctx, list)
-		if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNotEmpty) {
+		if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNotEmpty) || refused(err) {
 			return eachAtOnce(chunk, func(n Registration) error { return r.remove(ctx, n) })
 		}
 		if err != nil {

@@ -91,6 +91,35 @@ func TestBroker_ATopicThatMayNotBeWritten(t *testing.T) {
 	})
 }
 
+// Nor does a topic that cannot be taken back keep the next one from being registered, and another one from being taken back.
+func TestBroker_ATopicThatMayNotBeRemoved(t *testing.T) {
+	z := zookeeper.Start(t)
+	s, other, ctx := connect(t, z), connect(t, z), within(t)
+	b := RegisterBroker(s, DefaultRoot, BrokerInfo{ID: 0, Addr: "127.0.0.1:1"}, nil)
+	defer b.close()
+	b.SetTopics(map[protocol.Topic]TopicOffer{"a": {1, true, true}, "closed": {1, true, true}})
+	must(t, b.Await(ctx))
+	closed := DefaultRoot.Topic(UsePublish, "closed")
+	_, err := other.library().SetACL(closed, zk.WorldACL(zk.PermAll&^zk.PermDelete), -1)
+	must(t, err)
+	there := func(topic protocol.Topic) bool {
+		_, _, err := other.Get(ctx, DefaultRoot.TopicOf(UsePublish, topic, Master(0)))
+		return err == nil
+	}
+	b.RemoveTopics("a", "closed")
+	b.SetTopics(map[protocol.Topic]TopicOffer{"next": {1, true, true}})
+	until(t, "the next one is registered, and a is not", func() bool { return there("next") && !there("a") })
+	if err := b.Standing(); err != nil && !errors.Is(err, zk.ErrNoAuth) || !there("closed") {
+		t.Errorf("standing: %v; the closed one is there: %v", err, there("closed"))
+	}
+	_, err = other.library().SetACL(closed, zk.WorldACL(zk.PermAll), -1)
+	must(t, err)
+	must(t, b.Await(ctx))
+	if there("closed") {
+		t.Error("the closed one is there although it may be removed by now")
+	}
+}
+
 func TestInRequests(t *testing.T) {
 	long := make([]int, 2*nodesPerRequest+1)
 	for _, c := range []struct {
