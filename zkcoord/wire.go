@@ -102,7 +102,8 @@ func (c *heardConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// rotation goes through the servers in turn, each session in an order of its own, so that not all of an installation are on the first one. Names are resolved when they are dialled, so a server may move.
+// rotation goes through the servers in turn, each session in an order of its own, so that not all of an installation are on the
+// first one. Names are resolved when they are dialled, so a server may move.
 type rotation struct {
 	servers []string
 	next    int
