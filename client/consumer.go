@@ -39,6 +39,7 @@ type Consumer struct {
 	stop       context.CancelFunc
 	done       sync.WaitGroup
 	started    sync.Once
+	began      time.Time // when messages were asked for first
 	batches    chan *batch
 	recovery   *recovery     // nil without WithRecovery
 	committing chan struct{} // of capacity 1: an older offset must not be saved after a newer one
@@ -250,6 +251,7 @@ func (c *Consumer) start() {
 	if c.closing {
 		return
 	}
+	c.began = time.Now()
 	c.assignment.start()
 	if c.options.commitEvery > 0 {
 		c.done.Go(c.commitOften)

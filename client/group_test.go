@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/metaq/metaq/client"
 	"github.com/metaq/metaq/client/metaqtest"
+	"github.com/metaq/metaq/client/offsetfile"
 	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/wait"
 	"github.com/metaq/metaq/zkcoord"
@@ -560,6 +562,63 @@ func TestGroup_ReadsWhatIsAdded(t *testing.T) {
 	})
 	if n := a.count() + b.count(); n != len(f.sent) {
 		t.Errorf("%d messages were given out for %d", n, len(f.sent))
+	}
+}
+
+// From the latest means what comes since the consumer began, also of a broker, and of partitions, that are registered only when there is something in them; what a broker had
+// before is left out.
+func TestGroup_FromLatestLeavesOutNothingOfWhatIsAdded(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		opts func(*testing.T) []client.ConsumerOption
+	}{
+		{"a member", func(*testing.T) []client.ConsumerOption { return nil }},
+		{"broadcast", func(t *testing.T) []client.ConsumerOption {
+			store, err := offsetfile.Open(filepath.Join(t.TempDir(), "offsets"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { store.Close() })
+			return []client.ConsumerOption{client.WithBroadcast(), client.WithOffsetStore(store)}
+		}},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			later, there := metaqtest.Start(t), metaqtest.Start(t, metaqtest.Set("numPartitions", "2"))
+			put := func(b *metaqtest.Broker, partition int32, body string) {
+				t.Helper()
+				conn, err := client.Dial(testContext(t), b.Addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := conn.Put(testContext(t), client.Message{Topic: "t", Partition: client.At(partition), Body: []byte(body)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(later, 0, "old")
+			put(there, 0, "old")
+			c := startCluster(t)
+			registered := c.register(t, 0, there.Addr, 1)
+			r := run(t, consumer(t, c.addr, "g", "t", append(kind.opts(t), client.WithStart(client.FromLatest()))...), nil)
+			eventually(t, "the consumer reads", func() bool { put(there, 0, "now"); return r.count() > 0 })
+			for i := range 3 {
+				put(later, 0, fmt.Sprint("broker ", i))
+				put(there, 1, fmt.Sprint("partition ", i))
+			}
+			c.offer(t, registered, 2)
+			c.register(t, 1, later.Addr, 1)
+			want := []string{"broker 0", "broker 1", "broker 2", "partition 0", "partition 1", "partition 2"}
+			eventually(t, "everything of what was added is read", func() bool {
+				var got []string
+				for _, m := range r.messages() {
+					if string(m.Body) != "now" {
+						got = append(got, string(m.Body))
+					}
+				}
+				slices.Sort(got)
+				return slices.Equal(got, want)
+			})
+		})
 	}
 }
 

@@ -133,7 +133,8 @@ const (
 // FromEarliest begins with the oldest message there is.
 func FromEarliest() Start { return Start{kind: earliest} }
 
-// FromLatest begins with what comes from now on.
+// FromLatest begins with what comes from when messages are asked for first. Partitions that are there then begin at their end. Those that come later, as with
+// another broker or a new topic, or that cannot be asked then, begin with the first message stored since, by the clock of this machine and that of the broker.
 func FromLatest() Start { return Start{kind: latest} }
 
 // FromOffset begins at a logical offset, in every partition.

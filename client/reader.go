@@ -15,6 +15,7 @@ import (
 type claimed struct {
 	place zkcoord.TopicPartition
 	valid func() bool // nil: for ever
+	first bool        // it is one of those that were found when the consumer began
 }
 
 // Valid says whether the partition is this consumer's for sure.
@@ -42,6 +43,7 @@ type reader struct {
 	size         int32
 	kept         bool   // it goes on where the group was before
 	beyond       bool   // and that is beyond the end, which was told
+	late         bool   // it could not be begun at once
 	addr         string // of the broker that is asked
 	master       bool   // and it is the master
 	avoidMaster  time.Time
@@ -73,6 +75,7 @@ func (r *reader) run() {
 			offset, err = r.begin(conn)
 			begun = err == nil
 		}
+		r.late = r.late || !begun
 		var list []Received
 		if err == nil {
 			list, err = r.fetch(conn, &offset)
@@ -152,7 +155,11 @@ func (r *reader) begin(conn *Conn) (int64, error) {
 	}
 	var offset int64
 	topic := r.claim.place.Topic
-	switch s := r.c.options.start; s.kind {
+	s := r.c.options.start
+	if s.kind == latest && !r.prompt() {
+		s = FromTime(r.c.began)
+	}
+	switch s.kind {
 	case latest:
 		err = r.ask(conn, 0, func(ctx context.Context) (err error) {
 			offset, err = endOf(ctx, conn, topic, r.number())
@@ -173,6 +180,14 @@ func (r *reader) begin(conn *Conn) (int64, error) {
 		r.startAt(offset)
 	}
 	return offset, err
+}
+
+// promptly is how long after the beginning of a consumer the end of a partition counts as where it was then.
+const promptly = 2 * time.Second
+
+// prompt tells whether the end of the partition is where it was when the consumer began: no clocks have to agree then.
+func (r *reader) prompt() bool {
+	return r.claim.first && !r.late && time.Since(r.c.began) < promptly
 }
 
 // ask puts a question to a broker that may wait before it answers. One that says nothing for much longer is gone.

@@ -54,13 +54,14 @@ func (s *share) leave(ctx context.Context) error {
 func (s *share) Acquire(claims []zkcoord.Claim) {
 	status, _ := s.c.cluster.session.Status()
 	s.c.mu.Lock()
-	if s.session == 0 {
+	first := s.session == 0
+	if first {
 		s.session = status.ID
 	}
 	s.c.mu.Unlock()
 	list, got := make([]claimed, len(claims)), make([]zkcoord.TopicPartition, len(claims))
 	for i, claim := range claims {
-		list[i], got[i] = claimed{claim.TopicPartition, claim.Valid}, claim.TopicPartition
+		list[i], got[i] = claimed{claim.TopicPartition, claim.Valid, first}, claim.TopicPartition
 	}
 	s.tell(got, nil)
 	s.c.acquire(list...)

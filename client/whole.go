@@ -24,13 +24,13 @@ func (w *wholeBroker) watch() {
 	found := map[zkcoord.TopicPartition]bool{}
 	refresh := time.NewTimer(0)
 	defer refresh.Stop()
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-w.c.ctx.Done():
 			return
 		case <-refresh.C:
 			next := w.c.options.refresh
-			if err := w.discover(found); err != nil && !w.c.gaveUp(err) {
+			if err := w.discover(found, first); err != nil && !w.c.gaveUp(err) {
 				next = min(next, time.Second)
 			}
 			refresh.Reset(next)
@@ -38,8 +38,8 @@ func (w *wholeBroker) watch() {
 	}
 }
 
-// discover begins to read partitions that were not found before.
-func (w *wholeBroker) discover(found map[zkcoord.TopicPartition]bool) error {
+// discover begins to read partitions that were not found before. first: it was not tried before.
+func (w *wholeBroker) discover(found map[zkcoord.TopicPartition]bool, first bool) error {
 	conn, err := w.c.connection(w.c.ctx, w.c.cluster.alone)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (w *wholeBroker) discover(found map[zkcoord.TopicPartition]bool) error {
 			p := zkcoord.TopicPartition{Topic: topic, Partition: Partition{Number: r.Partition}}
 			if !found[p] {
 				found[p] = true
-				w.c.acquire(claimed{place: p})
+				w.c.acquire(claimed{place: p, first: first})
 			}
 		}
 	}
@@ -118,8 +118,8 @@ func (w *wholeCluster) leave(ctx context.Context) error {
 // long as it knows none at all: it may have lost everything, one node after the other, and the brokers register again.
 func (w *wholeCluster) watch(topic protocol.Topic, followed *zkcoord.FollowedTopic) {
 	reading := map[zkcoord.TopicPartition]bool{}
-	for forGood := false; ; {
-		offers, _, changed := followed.Offers()
+	for first, forGood := true, false; ; {
+		offers, known, changed := followed.Offers()
 		there := map[zkcoord.TopicPartition]bool{}
 		for _, o := range offers {
 			for n := range o.Partitions {
@@ -127,10 +127,11 @@ func (w *wholeCluster) watch(topic protocol.Topic, followed *zkcoord.FollowedTop
 				there[p] = true
 				if !reading[p] {
 					reading[p] = true
-					w.c.acquire(claimed{place: p})
+					w.c.acquire(claimed{place: p, first: first})
 				}
 			}
 		}
+		first = first && !known
 		var gone []zkcoord.TopicPartition
 		for p := range reading {
 			if !there[p] && len(there) > 0 {

@@ -119,10 +119,13 @@ func ParseAddress(data []byte) (hostport string, err error) {
 	return net.JoinHostPort(u.Hostname(), u.Port()), nil
 }
 
+// MaxPartitions is how many partitions of a topic a replica has at most. A node that tells more is garbage, and nobody who believed it would end counting them.
+const MaxPartitions = 1 << 16
+
 // A TopicNode is the data of a topic that a replica offers to producers or consumers.
 type TopicNode struct {
 	Broker     string `json:"broker"`   // Replica.String
-	Partitions int    `json:"numParts"` // from 1 on
+	Partitions int    `json:"numParts"` // from 1 to MaxPartitions
 }
 
 // Encode makes the JSON with the fields in the order and without the spaces that the original writes.
@@ -137,8 +140,8 @@ func (n TopicNode) Encode() []byte {
 // ParseTopicNode reads what Encode makes, and what the original writes.
 func ParseTopicNode(data []byte) (TopicNode, error) {
 	var n TopicNode
-	if err := json.Unmarshal(data, &n); err != nil || n.Partitions < 1 {
-		return TopicNode{}, fmt.Errorf(`%.100q tells no number of partitions, such as {"broker":"0-m","numParts":4}`, data)
+	if err := json.Unmarshal(data, &n); err != nil || n.Partitions < 1 || n.Partitions > MaxPartitions {
+		return TopicNode{}, fmt.Errorf(`%.100q tells no number of partitions from 1 to %d, such as {"broker":"0-m","numParts":4}`, data, MaxPartitions)
 	}
 	return n, nil
 }

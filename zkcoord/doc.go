@@ -15,5 +15,5 @@
 //
 // A Registrar keeps ephemeral nodes as they are wanted: it makes them again in each new session, and removes those that an earlier session of
 // ours has left. A Watch tells that a node or its children may have changed since the last look, and forgets nothing: whoever is told
-// reads anew.
+// reads anew. After an outage it looks by itself, because the library may not have been told of everything.
 package zkcoord

@@ -109,7 +109,7 @@ func TestParse_RefusesWhatMeansNothing(t *testing.T) {
 			t.Errorf("address %q is %v", s, a)
 		}
 	}
-	for _, s := range []string{"", "4", "{}", `{"numParts":0}`, `{"numParts":"4"}`} {
+	for _, s := range []string{"", "4", "{}", `{"numParts":0}`, `{"numParts":"4"}`, `{"numParts":65537}`, `{"numParts":4294967297}`} {
 		if n, err := ParseTopicNode([]byte(s)); err == nil {
 			t.Errorf("topic %q is %v", s, n)
 		}

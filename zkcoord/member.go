@@ -309,6 +309,9 @@ func (m *Member) members(ctx context.Context, session int64) (map[protocol.Topic
 			return err
 		case id == m.id() && stat.Owner != session:
 			return nil
+		case err == nil && stat.Owner == 0: // others, also those written in Java, count it too
+			m.config.Log.Warn("a member of the group has no session: the node was made by hand, or restored from a copy of ZooKeeper, and what is dealt out to it nobody reads until somebody deletes it",
+				"node", m.layout.Member(m.config.Group, id))
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -481,6 +484,8 @@ func (m *Member) own(ctx context.Context, session int64, p TopicPartition) error
 				return err
 			}
 			continue // left over from before
+		case stat.Owner == 0:
+			return fmt.Errorf("%s is of %q, who has no session: a node that was made by hand, or restored from a copy of ZooKeeper, stays until somebody deletes it", path, data)
 		}
 		return fmt.Errorf("%s is %s's yet", p, data)
 	}

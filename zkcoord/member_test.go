@@ -2,9 +2,11 @@ package zkcoord
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -304,4 +306,33 @@ func TestMember_ManyComeAndGo(t *testing.T) {
 			l.check(t)
 		})
 	}
+}
+
+// Nodes that are persistent where they should go with a session, as after ZooKeeper was restored from a copy, are told of: nobody else removes them.
+func TestPersistentNodesOfNobodyAreToldOf(t *testing.T) {
+	z := zookeeper.Start(t)
+	other, ctx := connect(t, z), within(t)
+	topicOf(t, z, 0, "t", 4)
+	ghost, owned := DefaultRoot.Member("g", "g_ghost"), DefaultRoot.Owner("g", "t", Partition{0, 0})
+	must(t, other.Create(ctx, ghost, []byte("t"), Persistent))
+	must(t, other.Create(ctx, owned, []byte("g_ghost"), Persistent))
+	master := DefaultRoot.Replica(Master(3))
+	must(t, other.Create(ctx, master, []byte("meta://10.0.0.1:8123"), Persistent))
+	var text told
+	l := newLedger()
+	m := Join(connect(t, z), DefaultRoot, MemberConfig{Group: "g", Consumer: "a", Topics: []protocol.Topic{"t"}, Log: slog.New(slog.NewTextHandler(&text, nil))}, entry{l, "a"})
+	defer m.Leave(ctx)
+	until(t, "the member that is none is told of", func() bool { return strings.Contains(text.String(), "node="+ghost) })
+	until(t, "the partition of nobody is told of", func() bool { return strings.Contains(text.String(), owned+" is of ") })
+	b := registerTest(t, z, &hadSessions{})
+	until(t, "the broker says what is in the way", func() bool {
+		err := b.Standing()
+		return err != nil && strings.Contains(err.Error(), master) && strings.Contains(err.Error(), "until somebody deletes it")
+	})
+	for _, path := range []string{ghost, owned, master} {
+		must(t, other.Delete(ctx, path, AnyVersion))
+	}
+	awaitClaims(t, m, 4)
+	must(t, b.Await(ctx))
+	l.check(t)
 }

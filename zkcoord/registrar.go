@@ -29,11 +29,14 @@ type Registration struct {
 type TakenError struct {
 	Path  string
 	Data  string
-	Owner int64 // session
+	Owner int64 // session; 0: none, the node is persistent
 	Same  bool  // the data are what we would write
 }
 
 func (e *TakenError) Error() string {
+	if e.Owner == 0 {
+		return fmt.Sprintf("%s is taken by somebody else, %q, who has no session: a node that was made by hand, or restored from a copy of ZooKeeper, stays until somebody deletes it", e.Path, e.Data)
+	}
 	if e.Same {
 		return fmt.Sprintf("%s is taken by somebody else, who says that it is at our address, %q (session %#x). Two with the same id and address (brokerId, hostName)? "+
 			"What an earlier process has left, whose data are not here, goes with its session", e.Path, e.Data, e.Owner)
@@ -251,16 +254,22 @@ func (r *Registrar) reconcile(ctx context.Context, session int64) error {
 	gone := slices.Collect(maps.Values(r.gone))
 	wanted := slices.Collect(maps.Values(r.wanted))
 	r.mu.Unlock()
+	var stuck error // keeps nothing else from being registered
 	slices.SortFunc(gone, func(a, b Registration) int { return -byStage(a, b) })
 	for _, kind := range []Kind{Ephemeral, Persistent} { // persistent ones may be above the others
 		some := slices.DeleteFunc(slices.Clone(gone), func(n Registration) bool { return n.Kind != kind })
-		if err := stages(some, func(stage []Registration) error { return r.removeAll(ctx, stage) }); err != nil {
+		err := stages(some, func(stage []Registration) error { return r.removeAll(ctx, stage) })
+		if err != nil && !refused(err) {
 			return err
 		}
+		stuck = cmp.Or(stuck, err)
 	}
 	slices.SortFunc(wanted, byStage)
 	if err := stages(wanted, func(stage []Registration) error { return r.makeAll(ctx, session, stage) }); err != nil {
 		return err
+	}
+	if stuck != nil {
+		return stuck
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -302,13 +311,13 @@ func (r *Registrar) makeAll(ctx context.Context, session int64, nodes []Registra
 	}
 	r.mu.Unlock()
 	return eachAtOnce(inRequests(missing, Registration.size), func(chunk []Registration) error {
-		err := r.makeTogether(ctx, session, chunk)
-		if !errors.Is(err, ErrNodeExists) {
-			return err
+		free, inTheWay := chunk, error(nil)
+		err := r.makeTogether(ctx, session, free)
+		if errors.Is(err, ErrNodeExists) {
+			free, inTheWay = r.clean(ctx, session, chunk)
+			err = r.makeTogether(ctx, session, free)
 		}
-		free, inTheWay := r.clean(ctx, session, chunk)
-		err = r.makeTogether(ctx, session, free)
-		if errors.Is(err, ErrNodeExists) { // somebody else works on them
+		if errors.Is(err, ErrNodeExists) || refused(err) { // somebody else works on them, or one of them cannot be made: the others can
 			err = eachAtOnce(free, func(n Registration) error { return r.make(ctx, session, n) })
 		}
 		return cmp.Or(err, inTheWay)
@@ -363,7 +372,7 @@ func (r *Registrar) clean(ctx context.Context, session int64, nodes []Registrati
 	if len(over) == 0 {
 		return free, err
 	}
-	if failed := r.session.DeleteAll(ctx, over); failed != nil && !errors.Is(failed, ErrNoNode) && !errors.Is(failed, ErrBadVersion) {
+	if failed := r.session.DeleteAll(ctx, over); failed != nil && !errors.Is(failed, ErrNoNode) && !errors.Is(failed, ErrBadVersion) && !refused(failed) {
 		return nil, failed
 	} // what is there yet is seen to node by node
 	return free, err
@@ -457,7 +466,7 @@ func (r *Registrar) removeAll(ctx context.Context, nodes []Registration) error {
 			list[i] = Change{Path: n.Path, Version: AnyVersion}
 		}
 		err := r.session.DeleteAll(ctx, list)
-		if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNotEmpty) {
+		if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNotEmpty) || refused(err) {
 			return eachAtOnce(chunk, func(n Registration) error { return r.remove(ctx, n) })
 		}
 		if err != nil {

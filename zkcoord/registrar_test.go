@@ -1,10 +1,15 @@
 package zkcoord
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/go-zookeeper/zk"
+
+	"github.com/metaq/metaq/protocol"
 	"github.com/metaq/metaq/test/zookeeper"
 )
 
@@ -59,6 +64,59 @@ func TestRegistrar_ManyNodesAreFewRequests(t *testing.T) {
 	}
 	if left := tree(t, other, "/many"); slices.ContainsFunc(left, func(line string) bool { return line[0] == 'E' }) {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// A topic whose node somebody has closed to others keeps no other topic of the broker from being registered, and what is told names the node.
+func TestBroker_ATopicThatMayNotBeWritten(t *testing.T) {
+	z := zookeeper.Start(t)
+	s, other, ctx := connect(t, z), connect(t, z), within(t)
+	closed := DefaultRoot.Topic(UsePublish, "closed")
+	must(t, other.Create(ctx, DefaultRoot.Topics(UsePublish), nil, Persistent))
+	_, err := other.library().Create(closed, nil, 0, zk.WorldACL(zk.PermRead))
+	must(t, err)
+	var seen states
+	b := RegisterBroker(s, DefaultRoot, BrokerInfo{ID: 0, Addr: "127.0.0.1:1"}, seen.note)
+	defer b.close()
+	b.SetTopics(map[protocol.Topic]TopicOffer{"a": {1, true, true}, "closed": {1, true, true}, "z": {1, true, true}})
+	for _, topic := range []protocol.Topic{"a", "z"} {
+		until(t, string(topic)+" is registered", func() bool {
+			_, _, err := other.Get(ctx, DefaultRoot.TopicOf(UsePublish, topic, Master(0)))
+			return err == nil
+		})
+	}
+	until(t, "what stands in the way is told", func() bool {
+		err := b.Standing()
+		return err != nil && errors.Is(err, zk.ErrNoAuth) && strings.Contains(err.Error(), closed)
+	})
+}
+
+// Nor does a topic that cannot be taken back keep the next one from being registered, and another one from being taken back.
+func TestBroker_ATopicThatMayNotBeRemoved(t *testing.T) {
+	z := zookeeper.Start(t)
+	s, other, ctx := connect(t, z), connect(t, z), within(t)
+	b := RegisterBroker(s, DefaultRoot, BrokerInfo{ID: 0, Addr: "127.0.0.1:1"}, nil)
+	defer b.close()
+	b.SetTopics(map[protocol.Topic]TopicOffer{"a": {1, true, true}, "closed": {1, true, true}})
+	must(t, b.Await(ctx))
+	closed := DefaultRoot.Topic(UsePublish, "closed")
+	_, err := other.library().SetACL(closed, zk.WorldACL(zk.PermAll&^zk.PermDelete), -1)
+	must(t, err)
+	there := func(topic protocol.Topic) bool {
+		_, _, err := other.Get(ctx, DefaultRoot.TopicOf(UsePublish, topic, Master(0)))
+		return err == nil
+	}
+	b.RemoveTopics("a", "closed")
+	b.SetTopics(map[protocol.Topic]TopicOffer{"next": {1, true, true}})
+	until(t, "the next one is registered, and a is not", func() bool { return there("next") && !there("a") })
+	if err := b.Standing(); err != nil && !errors.Is(err, zk.ErrNoAuth) || !there("closed") {
+		t.Errorf("standing: %v; the closed one is there: %v", err, there("closed"))
+	}
+	_, err = other.library().SetACL(closed, zk.WorldACL(zk.PermAll), -1)
+	must(t, err)
+	must(t, b.Await(ctx))
+	if there("closed") {
+		t.Error("the closed one is there although it may be removed by now")
 	}
 }
 

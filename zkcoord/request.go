@@ -86,6 +86,12 @@ func call[T any](ctx context.Context, s *Session, what, path string, do func(*zk
 	}
 }
 
+// refused tells an answer that is about one node and stays the same: those who look after ZooKeeper have closed it, or it is ephemeral and another one was to be
+// made below it. What was asked for together with it may be done without it.
+func refused(err error) bool {
+	return errors.Is(err, zk.ErrNoAuth) || errors.Is(err, zk.ErrNoChildrenForEphemerals)
+}
+
 // Get reads a node. The bytes are the caller's.
 func (s *Session) Get(ctx context.Context, path string) (data []byte, stat Stat, err error) {
 	type node struct {

@@ -63,7 +63,8 @@ type Config struct {
 	ConnectTimeout time.Duration // for the connection to one server and for its greeting. Default: a third of SessionTimeout, 5 s at most
 	Log            *slog.Logger  // default: silent
 
-	clock func() time.Duration // of a test; default: newClock
+	clock     func() time.Duration // of a test; default: newClock
+	lookAgain time.Duration        // of a test; default: lookAgain
 }
 
 const (
@@ -81,6 +82,8 @@ type Session struct {
 	clock   func() time.Duration
 	heard   atomic.Int64 // a server has heard of us at this time of the clock, or later
 	dialed  atomic.Int64 // when the last connection was begun
+
+	connections atomic.Int64 // how often a server has greeted us
 
 	mu       sync.Mutex
 	conn     *zk.Conn // the library's; another one when a server will have no more of it, see renew
@@ -114,6 +117,9 @@ func Connect(c Config) (*Session, error) {
 	}
 	if c.clock == nil {
 		c.clock = newClock()
+	}
+	if c.lookAgain == 0 {
+		c.lookAgain = lookAgain
 	}
 	s := &Session{
 		config: c, servers: servers, chroot: chroot, log: c.Log, clock: c.clock, timeout: c.SessionTimeout,
@@ -243,6 +249,7 @@ func (s *Session) happenedLocked(e zk.Event) {
 		return
 	case e.State == zk.StateHasSession:
 		now = Status{Connected, s.conn.SessionID()}
+		s.connections.Add(1)
 		s.hear(time.Duration(s.dialed.Load())) // it has heard our greeting after that
 		if now.ID != s.status.ID {
 			s.log.Info("zookeeper: a new session", "id", fmt.Sprintf("%#x", now.ID), "server", e.Server, "timeout", s.timeout)

@@ -168,7 +168,8 @@ func offsetVectors() (list []offsetVector) {
 }
 
 func topicVectors() (list []topicVector) {
-	for _, text := range []string{`{"broker":"0-m","numParts":4}`, `{"numParts": 4, "broker":"0-s0", "more": 1}`, "", "4", "{}", `{"numParts":0}`, `{"numParts":"4"}`, "[]"} {
+	for _, text := range []string{`{"broker":"0-m","numParts":4}`, `{"numParts": 4, "broker":"0-s0", "more": 1}`, "", "4", "{}", `{"numParts":0}`, `{"numParts":"4"}`, "[]",
+		fmt.Sprintf(`{"broker":"0-m","numParts":%d}`, MaxPartitions), fmt.Sprintf(`{"broker":"0-m","numParts":%d}`, MaxPartitions+1), `{"broker":"0-m","numParts":2000000000}`} {
 		n, err := ParseTopicNode([]byte(text))
 		v := topicVector{Text: text, Good: err == nil}
 		if v.Good {

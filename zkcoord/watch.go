@@ -117,14 +117,22 @@ const (
 	mostPause  = 2 * time.Second
 )
 
+// lookAgain is how long after a connection was made again what was seen before is compared with what there is.
+const lookAgain = 10 * time.Second
+
 func (r *watcher) run() {
-	pause := firstPause
+	pause, told := firstPause, ""
 	for {
+		connections := r.session.connections.Load()
 		n, events, err := r.read()
 		switch {
 		case errors.Is(err, ErrClosed):
 			return
 		case err != nil:
+			if reason := err.Error(); !errors.Is(err, ErrUnknown) && !errors.Is(err, context.DeadlineExceeded) && reason != told {
+				told = reason // ZooKeeper has refused it
+				r.session.log.Warn("zookeeper: a node cannot be followed; it is tried again", "error", err)
+			}
 			select {
 			case <-time.After(pause):
 			case <-r.session.quit:
@@ -133,17 +141,64 @@ func (r *watcher) run() {
 			pause = min(2*pause, mostPause)
 			continue
 		}
-		pause = firstPause
+		pause, told = firstPause, ""
 		r.tell(n)
-		select {
-		case <-events: // it fires once: for a change, or when the session is over
-		case <-r.session.quit:
-			return
-		}
-		if r.unused() {
+		if !r.await(n, events, connections) || r.unused() {
 			return
 		}
 	}
+}
+
+// await waits until the node may be another one than n; false: until the session was closed. The event fires once, for a change or when the session is over. After an
+// outage the library asks to be told of changes since the last one that it has seen, and takes that from where answers that come over the new connection move it: a
+// change during the outage may be left out. So what there is is compared once more after each connection.
+func (r *watcher) await(n Node, events <-chan zk.Event, connections int64) bool {
+	every := r.session.config.lookAgain
+	again := time.NewTimer(every)
+	defer again.Stop()
+	for {
+		select {
+		case <-events:
+			return true
+		case <-r.session.quit:
+			return false
+		case <-again.C:
+		}
+		if now := r.session.connections.Load(); now != connections {
+			there, err := r.look()
+			if err == nil && !r.same(n, there) {
+				return true
+			}
+			if err == nil {
+				connections = now
+			}
+		}
+		again.Reset(every)
+	}
+}
+
+// look looks at the node without being told of its changes. It has no data and no children.
+func (r *watcher) look() (Node, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.session.Timeout())
+	defer cancel()
+	return call(ctx, r.session, "look at", r.key.path, func(c *zk.Conn, p string) (Node, error) {
+		there, stat, err := c.Exists(p)
+		if err != nil || !there {
+			return Node{}, err
+		}
+		return Node{Exists: true, Stat: newStat(stat)}, nil
+	})
+}
+
+// same tells whether nothing of what is followed has changed between two looks.
+func (r *watcher) same(a, b Node) bool {
+	if a.Exists != b.Exists || a.Stat.Created != b.Stat.Created {
+		return false
+	}
+	if r.key.children {
+		return a.Stat.Churn == b.Stat.Churn
+	}
+	return a.Stat.Version == b.Stat.Version
 }
 
 // unused takes the watcher away if nobody needs it.

@@ -2,6 +2,7 @@ package zkcoord
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -101,7 +102,8 @@ func (c *heardConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// rotation goes through the servers in turn. Names are resolved when they are dialled, so a server may move.
+// rotation goes through the servers in turn, each session in an order of its own, so that not all of an installation are on the
+// first one. Names are resolved when they are dialled, so a server may move.
 type rotation struct {
 	servers []string
 	next    int
@@ -109,7 +111,8 @@ type rotation struct {
 }
 
 func (r *rotation) Init(servers []string) error {
-	r.servers = servers
+	r.servers = slices.Clone(servers)
+	rand.Shuffle(len(servers), func(i, j int) { r.servers[i], r.servers[j] = r.servers[j], r.servers[i] })
 	return nil
 }
 

@@ -72,3 +72,33 @@ func TestHeardConn_AnAnswerIsAsOldAsItsRequest(t *testing.T) {
 	come(66*time.Second, ping, "[1m3s]")
 	come(67*time.Second, ping, "[]") // nobody has asked
 }
+
+// Sessions spread over the servers of an ensemble, and each goes through all of them before it pauses.
+func TestRotation_BeginsAnywhere(t *testing.T) {
+	servers := []string{"a:1", "b:1", "c:1"}
+	first := map[string]int{}
+	for range 300 {
+		var r rotation
+		must(t, r.Init(servers))
+		var round []string
+		for i := range servers {
+			server, pause := r.Next()
+			if pause {
+				t.Fatalf("it pauses after %d of %d servers", i, len(servers))
+			}
+			round = append(round, server)
+		}
+		first[round[0]]++
+		if !sameSet(round, servers) {
+			t.Fatalf("a round is %q", round)
+		}
+		if again, pause := r.Next(); again != round[0] || !pause {
+			t.Fatalf("after a round it goes on with %s, pause %v", again, pause)
+		}
+	}
+	for _, s := range servers {
+		if first[s] < 50 {
+			t.Errorf("%d of 300 began with %s, want about 100", first[s], s)
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/metaq/metaq/zkcoord"
+)
 
 // The kinds of values, with their bounds.
 var (
@@ -8,7 +12,7 @@ var (
 	yesNo     = boolKind()
 	brokerIDs = intKind(0, 1<<10-1) // ten bits of a message id
 	ports     = intKind(0, 1<<16-1)
-	counts    = intKind(1, 1<<16)
+	counts    = intKind(1, zkcoord.MaxPartitions)
 	perhaps   = intKind(0, 1<<20) // 0: no bound
 	percents  = intKind(0, 100)
 	numbers   = intKind(1, 1<<24)         // of what is kept in memory for ever

@@ -155,6 +155,37 @@ def test_a_member_reads_what_it_is_given(face: Any, cluster: Played, start_broke
     assert cluster.left
 
 
+def test_from_the_latest_nothing_is_left_out_of_a_broker_that_comes_later(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    one, two = start_broker(numPartitions=2), start_broker(numPartitions=2)
+    for broker in (one, two):
+        put(broker, topic, 3)
+    stored_by = time.time()
+    eventually(lambda: time.time() > stored_by + 0.002, "the clock goes on by the millisecond in which messages are dated")
+    cluster.offers = offers(one)
+    with face.consumer(ADDRESS, "g", [topic], start="latest") as consumer:
+        assert consumer.poll(0.1) is None
+        cluster.give(topic, Partition(0, 0))
+
+        def reads() -> bool:
+            put(one, topic, 1)
+            return consumer.poll(0.1) is not None
+
+        eventually(reads, "the partition that was there is read")
+        put(two, topic, 3)
+        cluster.tell(*offers(one, two))
+        cluster.give(topic, Partition(1, 0))
+        later: list[Message] = []
+
+        def all_of_it() -> bool:
+            message = consumer.poll(0.1)
+            if message is not None and message.partition == Partition(1, 0):
+                later.append(message)
+            return len(later) == 3
+
+        eventually(all_of_it, "what came since the consumer began is read")
+        assert [m.body for m in later] == [b"0", b"1", b"2"] and later[0].offset > 0, "and nothing of what was there before"
+
+
 def test_a_release_waits_for_the_message_in_hand(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
     one = start_broker(numPartitions=2)
     put(one, topic, 100)

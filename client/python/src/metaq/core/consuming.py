@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from time import monotonic
 from typing import Any, Callable, Optional, Union
 
 from metaq import protocol
@@ -24,6 +26,7 @@ from metaq.protocol import RECORD_HEADER, check_group, check_topic
 log = logging.getLogger("metaq.consumer")
 
 _REFRESH = 5.0  # seconds until a broker that stands alone is asked for new partitions
+_PROMPTLY = 2.0  # seconds after the beginning for which the end of a partition counts as where it was then
 
 Revoked = Callable[[Sequence[TopicPartition]], None]
 
@@ -80,6 +83,9 @@ class Consuming:
         self._committing = asyncio.Lock()
         self._discovered = asyncio.Event()
         self._started = False
+        self.began = datetime.now(timezone.utc)  # when messages were asked for first
+        self._began = monotonic()
+        self._acquired = False  # something, as a member
         self._closing = False
         self._cluster: Optional[Cluster] = None
         self._offsets: Offsets
@@ -99,6 +105,7 @@ class Consuming:
         if self._started or self._closing:
             return
         self._started = True
+        self.began, self._began = datetime.now(timezone.utc), monotonic()
         if self._cluster is None:
             self._go(self._discover())
         else:
@@ -119,6 +126,7 @@ class Consuming:
     async def _discover(self) -> None:
         """Finds the partitions of a broker that stands alone, new ones too."""
         found: set[TopicPartition] = set()
+        first = True
         while True:
             pause = _REFRESH
             try:
@@ -127,7 +135,7 @@ class Consuming:
                     for place in await partitions(connection, topic):
                         if place not in found:
                             found.add(place)
-                            self._begin(place, None)
+                            self._begin(place, None, first=first)
             except MetaQError as err:
                 if not retriable(err):
                     self.hands.fail(err)
@@ -136,6 +144,7 @@ class Consuming:
                 pause = 1.0
             else:
                 self._discovered.set()
+            first = False
             await asyncio.sleep(pause)
 
     async def _join(self, cluster: Cluster) -> None:
@@ -162,13 +171,14 @@ class Consuming:
     def _learn(self, topic: str, offers: Sequence[Offer]) -> None:
         """Takes what ZooKeeper says of a topic. When it knows nobody, a broadcast consumer reads on where it was: ZooKeeper may have lost everything, and the
         brokers register again."""
+        first = topic not in self._offers
         self._offers[topic] = offers
         if not self.options.broadcast or self._closing:
             return
         there = {TopicPartition(topic, Partition(o.broker, n)) for o in offers for n in range(o.partitions)}
         if there:
             for place in there - self.readers.keys():
-                self._begin(place, None)
+                self._begin(place, None, first=first)
             gone = [r for p, r in self.readers.items() if p.topic == topic and p not in there]
             if gone:
                 self._go(self._release(gone, self._cluster.session_timeout if self._cluster is not None else None))
@@ -186,9 +196,13 @@ class Consuming:
                     slaves.append(offer.address)
         return master, tuple(slaves)
 
-    def _begin(self, place: TopicPartition, claim: Optional[Claim], start: Optional[Position] = None) -> None:
+    def _begin(self, place: TopicPartition, claim: Optional[Claim], start: Optional[Position] = None, first: bool = False) -> None:
         if not self._closing:
-            self.readers[place] = Reader(self, place, claim, start)
+            self.readers[place] = Reader(self, place, claim, start, first)
+
+    def promptly(self) -> bool:
+        """Whether the end of a partition is where it was when the consumer began: no clocks have to agree then."""
+        return monotonic() - self._began < _PROMPTLY
 
     def _end(self, reader: Reader) -> None:
         reader.release()
@@ -210,7 +224,8 @@ class Consuming:
             for claim in claims:
                 if claim.place in self.readers:
                     self._end(self.readers[claim.place])
-                self._begin(claim.place, claim)
+                self._begin(claim.place, claim, first=not self._acquired)
+            self._acquired = True
 
         self._loop.call_soon_threadsafe(begin)
 

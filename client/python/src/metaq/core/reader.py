@@ -33,7 +33,7 @@ class Reader:
     """A task that asks for messages and hands them over before it asks for more, so that at most two answers are held. Others look at what has no underscore:
     `released`, `in_hand`, `paused` and `position` are set and read by several threads, see batch.py."""
 
-    def __init__(self, consuming: Consuming, place: TopicPartition, claim: Optional[Claim], start: Optional[Position] = None) -> None:
+    def __init__(self, consuming: Consuming, place: TopicPartition, claim: Optional[Claim], start: Optional[Position] = None, first: bool = False) -> None:
         self.place = place
         self.claim = claim
         self.valid: Optional[Callable[[], bool]] = claim.valid if claim is not None else None  # None: for ever
@@ -50,6 +50,7 @@ class Reader:
         self._saved: Union[Message, Offset, None] = None
         self._stored = False  # the store has, or had, an offset of the partition
         self._start = start  # given by seek: what the store says does not count
+        self._first = first  # it was found when the consumer began, and nothing has failed since
         self._consuming = consuming
         self._size = consuming.options.fetch_size
         self._address = ""
@@ -127,6 +128,7 @@ class Reader:
                 log.exception("%s", self.place)
                 self.hands.fail(MetaQError(f"{self.place}: {err!r}"))
                 return
+            self._first = False
             await asyncio.sleep(pause.pause())
 
     async def _connect(self) -> Connection:
@@ -161,7 +163,8 @@ class Reader:
             if kept is not None:
                 return kept.offset
         start = self._consuming.options.start if self._start is None else self._start
-        at = await resolve(connection, self.place, start)
+        since = self._start is None and start == "latest" and not (self._first and self._consuming.promptly())
+        at = await resolve(connection, self.place, self._consuming.began if since else start)
         self.position = Offset(at)
         if self._start is None and not (self.claim is not None and start == "latest"):
             # It is no other place when this partition is begun again. After "latest" the next member of the group would leave out what has come meanwhile.

@@ -12,6 +12,9 @@ from metaq.model import MAX_OFFSET, UNKNOWN_MESSAGE, Offset, Partition
 
 _INT32_MAX = 2**31 - 1
 
+MAX_PARTITIONS = 1 << 16
+"""How many partitions of a topic a replica has at most. A node that tells more is garbage, and nobody who believed it would end counting them."""
+
 
 class Replica(NamedTuple):
     """The master of a broker, or one of its slaves."""
@@ -66,7 +69,7 @@ class TopicNode(NamedTuple):
     """What a replica says of a topic that it offers."""
 
     broker: str  # str of the Replica
-    partitions: int  # from 1 on
+    partitions: int  # from 1 to MAX_PARTITIONS
 
     def encode(self) -> bytes:
         """Makes the JSON with the fields in the order and without the spaces that the original writes."""
@@ -82,7 +85,7 @@ def parse_topic_node(data: bytes) -> Optional[TopicNode]:
     if not isinstance(fields, dict):
         return None
     broker, n = fields.get("broker", ""), fields.get("numParts")
-    if not isinstance(broker, str) or not isinstance(n, int) or isinstance(n, bool) or not 0 < n <= _INT32_MAX:
+    if not isinstance(broker, str) or not isinstance(n, int) or isinstance(n, bool) or not 0 < n <= MAX_PARTITIONS:
         return None
     return TopicNode(broker, n)
 
