@@ -52,12 +52,17 @@ func (c *conn) get(l *loop, r *protocol.Request) {
 		l.counts.missed(t)
 		c.answer(protocol.StatusNotFound, r.Opaque, notExists(r.Topic, r.Partition))
 	case g.queue.Closed():
-		c.answer(protocol.StatusForbidden, r.Opaque, fmt.Sprintf("Partition[%d-%d] has been closed", c.server.brokerID, r.Partition))
+		c.answer(protocol.StatusForbidden, r.Opaque, c.server.closedToGets(r.Partition))
 	case r.MaxSize <= 0:
 		c.answer(protocol.StatusBadRequest, r.Opaque, fmt.Sprintf("Bad request,invalid max size:%d", r.MaxSize))
 	default:
 		c.read(l, &g)
 	}
+}
+
+// closedToGets is the answer to a get of a partition that is closed.
+func (s *Server) closedToGets(partition int32) string {
+	return fmt.Sprintf("Partition[%d-%d] has been closed", s.brokerID, partition)
 }
 
 // read answers a get from memory, or sees to it that it is answered later.

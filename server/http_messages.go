@@ -192,7 +192,7 @@ func (s *Server) httpGet(w http.ResponseWriter, r *http.Request) {
 		answerHTTP(w, protocol.StatusNotFound, notExists(name, partition))
 		return
 	case g.queue.Closed():
-		answerHTTP(w, protocol.StatusForbidden, fmt.Sprintf("Partition[%d-%d] has been closed", s.brokerID, partition))
+		answerHTTP(w, protocol.StatusForbidden, s.closedToGets(partition))
 		return
 	case g.max <= 0:
 		answerHTTP(w, protocol.StatusBadRequest, fmt.Sprintf("Bad request,invalid max size:%d", g.max))

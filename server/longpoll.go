@@ -127,6 +127,8 @@ func (p *longPoll) run(l *loop) {
 	case g.queue == nil:
 		l.counts.missed(g.topic)
 		c.answer(protocol.StatusNotFound, g.opaque, notExists(p.name, p.part))
+	case g.queue.Closed():
+		c.answer(protocol.StatusForbidden, g.opaque, c.server.closedToGets(g.queue.Partition()))
 	case c.congested():
 		c.enqueueRead(l, *g)
 	default:

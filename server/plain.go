@@ -12,11 +12,17 @@ import (
 // A plain connection is served by two goroutines of its own: one reads, the other is its loop. It runs the same commands as a connection
 // of an event loop; what differs is that writing may block (up to the stall timeout) and that nothing is read while it is paused.
 
-// adopt goes on with a connection that has left its event loop, on goroutines of its own.
-func (s *Server) adopt(c *conn, nc net.Conn) {
+// adopt goes on with a connection that has left its event loop, on goroutines of its own. untaken is what waits for the peer.
+func (s *Server) adopt(c *conn, nc net.Conn, untaken []byte) {
 	s.adopted.Add(1)
 	p := s.newPlain(c, nc)
-	s.plains.Go(p.serve)
+	s.plains.Go(func() {
+		if len(untaken) > 0 {
+			_, _ = p.Write(untaken) // if that fails, the connection is closed
+			untaken = nil
+		}
+		p.serve()
+	})
 }
 
 // plain is a connection with a loop of its own.

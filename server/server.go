@@ -91,11 +91,6 @@ func newServer(cfg *config.Config, log zerolog.Logger, options store.Options) (*
 	return s, nil
 }
 
-// throttled logs at most some lines a second, so that a flood outside is not a flood in the log.
-func throttled(log zerolog.Logger) zerolog.Logger {
-	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second})
-}
-
 func storeOptions(cfg *config.Config, log zerolog.Logger) store.Options {
 	return store.Options{
 		Dir: cfg.DataPath, BrokerID: cfg.BrokerID, Log: log, Rules: cfg.Rules,

@@ -68,7 +68,24 @@ func (q *Queue) SetClosed(closed bool) error {
 		q.closed.Store(!closed)
 		return err
 	}
+	if closed {
+		q.wake()
+	}
 	return q.store.wait(pos)
+}
+
+// wake fires all watchers.
+func (q *Queue) wake() {
+	q.store.mu.Lock()
+	fire := q.watchers
+	q.watchers = nil
+	for _, w := range fire {
+		w.at = -1
+	}
+	q.store.mu.Unlock()
+	for _, w := range fire {
+		w.fn()
+	}
 }
 
 // Flags of a queue in a queue frame and in a checkpoint.
@@ -194,19 +211,19 @@ func (q *Queue) trimLocked(offset int64) {
 	q.readable = max(q.readable, q.min)
 }
 
-// watcher is somebody who waits for the readable end to go beyond an offset.
+// watcher is somebody who waits for the readable end to go beyond an offset, or for the queue to be closed.
 type watcher struct {
 	offset int64
 	fn     func()
 	at     int // in Queue.watchers, -1 when it is not there any more; guarded by Store.mu
 }
 
-// Watch calls fn once, from a goroutine of the store or at once from this one, when the readable end is beyond offset. fn must not
+// Watch calls fn once, from another goroutine or at once from this one, when the readable end is beyond offset or the queue is closed. fn must not
 // block and must not call the store. cancel forgets it; fn may be running then.
 func (q *Queue) Watch(offset int64, fn func()) (cancel func()) {
 	w := &watcher{offset: offset, fn: fn, at: -1}
 	q.store.mu.Lock()
-	if q.readable > offset {
+	if q.readable > offset || q.closed.Load() {
 		q.store.mu.Unlock()
 		fn()
 		return func() {}
