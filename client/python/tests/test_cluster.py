@@ -122,6 +122,21 @@ def test_a_closed_partition_is_gone_around(face: Any, cluster: Played, start_bro
         assert [producer.send(topic, b"x").partition.number for _ in range(4)] == [1] * 4
 
 
+def test_a_broker_that_moves(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    """Whoever is at the old address takes messages yet: they go where consumers look for them."""
+    before, after = start_broker(), start_broker()
+    cluster.offers = offers(before)
+    with face.producer(ADDRESS) as producer:
+        producer.send(topic, b"before", key="k")
+        cluster.tell(*offers(after))
+
+        def moved() -> bool:
+            producer.send(topic, b"after", key="k")
+            return b"after" in stored(after, topic)
+
+        eventually(moved, "a message goes to the new address")
+
+
 def test_brokers_that_become_known_later(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
     with face.producer(ADDRESS, retry_for=20) as producer:
         delivery = producer.send_async(topic, b"x")
