@@ -17,6 +17,7 @@ import metaq
 from conftest import Broker, eventually
 from metaq import Connection, Message, Offset, Partition, TopicPartition
 from metaq.cluster import Offer
+from metaq.core import consuming
 from played import ADDRESS, Played, PlayedStore, offers
 
 
@@ -120,6 +121,21 @@ def test_a_closed_partition_is_gone_around(face: Any, cluster: Played, start_bro
             operator.sendall(b"close %s 0 0 7\r\n" % topic.encode())
             assert operator.recv(100) == b"result 200 0 7\r\n"
         assert [producer.send(topic, b"x").partition.number for _ in range(4)] == [1] * 4
+
+
+def test_a_broker_that_moves(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    """Whoever is at the old address takes messages yet: they go where consumers look for them."""
+    before, after = start_broker(), start_broker()
+    cluster.offers = offers(before)
+    with face.producer(ADDRESS) as producer:
+        producer.send(topic, b"before", key="k")
+        cluster.tell(*offers(after))
+
+        def moved() -> bool:
+            producer.send(topic, b"after", key="k")
+            return b"after" in stored(after, topic)
+
+        eventually(moved, "a message goes to the new address")
 
 
 def test_brokers_that_become_known_later(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
@@ -236,6 +252,48 @@ def test_a_close_that_takes_too_long_leaves_nothing_behind(cluster: Played, star
     going_on.set()
 
 
+def test_a_store_that_hangs_keeps_no_partition_from_its_next_owner(
+    cluster: Played, start_broker: Callable[..., Broker], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "_LAST_COMMIT", 0.2, raising=False)
+    broker = start_broker(numPartitions=2)
+    for number in range(2):
+        put(broker, topic, 1, number)
+    cluster.offers = offers(broker)
+    going_on, saving = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        saving.set()
+        going_on.wait(60)
+
+    cluster.store.before_save = hang
+    consumer = metaq.Consumer(ADDRESS, "g", [topic], commit_every=0)
+    consumer.poll(0)
+    first, second = cluster.give(topic, Partition(0, 0), Partition(0, 1))
+    assert all(consumer.done(message) for message in islice(consumer, 2))
+
+    def commit() -> None:
+        with contextlib.suppress(metaq.ClosedError):
+            consumer.commit()
+
+    committing = threading.Thread(target=commit)
+    committing.start()
+    assert saving.wait(20)
+    for claim in (first, second):  # while a save is under way, and the next one waits for it
+        taking = threading.Thread(target=cluster.take, args=([claim],), daemon=True)
+        taking.start()
+        taking.join(20)
+        assert not taking.is_alive()
+    closing = threading.Thread(target=consumer.close, daemon=True)
+    closing.start()
+    eventually(lambda: cluster.closed, "the end of the session")
+    going_on.set()
+    closing.join(20)
+    committing.join(20)
+    assert not closing.is_alive()
+    assert not committing.is_alive()
+
+
 def test_close_does_not_wait_for_offsets_that_nobody_needs_any_more(cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
     """ZooKeeper is away, and each question is answered with an error after a while."""
     asked = threading.Semaphore(0)
@@ -276,6 +334,26 @@ def test_nothing_of_a_claim_that_is_not_sure_is_handed_over_or_kept(face: Any, c
         # What it has done is put back where there is no offset at all, for the group not to begin again.
         eventually(lambda: cluster.store.kept, "the offset is put back")
         assert cluster.store.kept[claim.place].offset == 21
+
+
+def test_what_is_done_while_the_claim_is_in_doubt_counts_when_it_is_not(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:
+    """The session with ZooKeeper counts as lost, and is had back before it ends."""
+    one = start_broker(numPartitions=2)
+    put(one, topic, 3)
+    cluster.offers = offers(one)
+    with face.consumer(ADDRESS, "g", [topic], commit_every=0, manual=True) as consumer:
+        consumer.poll(0.05)
+        [claim] = cluster.give(topic, Partition(0, 0))
+        first = consumer.poll(20)
+        claim.holds = False
+        assert consumer.poll(0.1) is None
+        assert consumer.done(first)
+        consumer.commit()
+        assert cluster.store.kept == {}
+        claim.holds = True
+        consumer.commit()
+        assert cluster.store.kept == {claim.place: Offset(first.next_offset, first.id)}
+        assert [m.body for m in islice(consumer, 2)] == [b"1", b"2"]
 
 
 def test_a_place_to_begin_is_not_put_back(face: Any, cluster: Played, start_broker: Callable[..., Broker], topic: str) -> None:

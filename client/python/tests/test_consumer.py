@@ -189,6 +189,47 @@ def test_seek_before_anything_was_read(face: Any, shared: Broker, topic: str) ->
         assert broker.committed(topic, topic, 0) == broker.end(topic, 0)
 
 
+def test_what_comes_from_now_on_begins_with_the_first_message(face: Any, shared: Broker, topic: str) -> None:
+    """Nobody has written the partition, and messages come while the consumer is not asking."""
+    fill(shared, topic, 1)
+    with face.consumer(shared.address, topic, [topic], start="latest", wait=0.01) as consumer:
+        assert consumer.poll(0) is None
+        eventually(lambda: len(consumer.positions()) == 4, "it has begun everywhere")
+        fill(shared, topic, 3, partition=3)
+        assert [m.partition.number for m in islice(consumer, 3)] == [3] * 3
+
+
+@pytest.mark.parametrize(
+    ("offset", "says"),
+    [
+        (1000, ["ERROR", "offset 1000", "beyond the end of the partition, 42", "metaq offsets reset"]),
+        (5, ["WARNING", "at offset 5,", "removed before it was read", "goes on at 0"]),
+    ],
+)
+def test_messages_that_are_not_there_are_told_of(face: Any, shared: Broker, topic: str, offset: int, says: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    fill(shared, topic, 2, partition=0)
+    with Connection(shared.address) as connection:
+        connection.commit(topic, topic, 0, offset)
+    with face.consumer(shared.address, topic, [topic], wait=0.1) as consumer:
+        assert (consumer.poll(0.1) is None) == (offset == 1000)
+        eventually(lambda: any(all(word in f"{r.levelname} {r.getMessage()}" for word in [topic, *says]) for r in caplog.records), "it is said")
+        consumer.poll(0.5)
+        told = [r for r in caplog.records if r.levelname == says[0]]
+        assert len(told) == 1, "once"
+
+
+def test_a_broker_that_is_away_is_told_of_once(face: Any, start_broker: Callable[..., Broker], topic: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "metaq.consumer")
+    broker = start_broker()
+    broker.kill()
+    with face.consumer(broker.address, topic, [topic]) as consumer:
+        consumer.poll(2.5)
+        assert [r.getMessage().partition(":")[0] for r in caplog.records] == ["the partitions are not known"]
+        broker.start()
+        fill(broker, topic, 1)
+        assert consumer.poll(20) is not None
+
+
 def test_messages_larger_than_a_fetch(face: Any, shared: Broker, topic: str) -> None:
     with Producer(shared.address) as producer:
         for size in (10, 5000, 900_000, 10):

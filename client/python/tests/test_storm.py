@@ -317,6 +317,53 @@ def test_a_topology_that_is_deactivated_gives_up_what_it_has(shared: Broker, top
     storm.end()
 
 
+def values(body: bytes, *fields: str) -> list[str]:
+    """The values of a tuple as they are written."""
+    made = Command("127.0.0.1:1", "g", ["t"], scheme="json", fields=fields).tuple_of(Message("t", Partition(0, 0), 0, 10, 7, "tag", body))
+    return [v if isinstance(v, str) else json.dumps(v) for v in made]
+
+
+def test_json_stays_as_it_was_written() -> None:
+    """The spout in Go hands it over like that too."""
+    huge = b"1" * 4096
+    for number in (b"1e999", b"-0", b"1.10", b"0.1000000000000000000000001", b"12345678901234567890", huge):
+        assert values(b'{"b\\u0022" : [ 1, "x \\" y" ], "a" : ' + number + b"}", "message", ".a", '.b"', ".none") == [
+            '{"b\\u0022":[1,"x \\" y"],"a":' + number.decode() + "}",
+            number.decode(),
+            '[1,"x \\" y"]',
+            "null",
+        ]
+    assert values(b'["' + 2 * huge + b'"]', "message", "attribute") == ['["' + 2 * huge.decode() + '"]', "tag"], "no number"
+    for wrong, says in (
+        (huge + b"1", "4096 digits"),
+        (b"[" * 300 + b"]" * 300, "256 levels"),
+        (b"NaN", "no JSON"),
+        (b'\\"' * 100_000, "no JSON"),
+        (b"\xff", "UTF-8"),
+    ):
+        with pytest.raises(metaq.storm.Unreadable, match=says):
+            values(wrong, "message")
+    with pytest.raises(metaq.storm.Unreadable, match="no object"):
+        values(b"[1]", ".a")
+
+
+def test_a_tuple_is_a_list(shared: Broker, topic: str, tmp_path: Path) -> None:
+    """Storm ends its worker at anything else, again and again."""
+
+    class Careless(Spout):
+        def tuple_of(self, message: Message) -> Any:
+            return json.loads(message.body)
+
+    end = send(shared, topic, b"null", b'"text"', b'{"a": 1}', b"[1]")
+    storm = Storm(Careless(shared.address, topic, [topic], **options()), tmp_path)
+    tuples = storm.tuples(1)
+    assert tuples[0]["tuple"] == [1]
+    storm.do("ack", tuples[0]["id"])
+    storm.until(lambda: committed(shared, topic, topic) == end, "the others are in the dead-letter topic")
+    assert any("tuple_of returns a list of values, not None" in line for line in storm.logs)
+    storm.end()
+
+
 def test_what_the_program_makes_of_a_message(shared: Broker, topic: str, tmp_path: Path) -> None:
     class Doubled(Spout):
         def tuple_of(self, message: Message) -> list[Any]:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from metaq.core import ways
-from metaq.core.connection import Connection
+from metaq.core.connection import Connection, connect
 from metaq.errors import ClosedError, ConnectionLostError
 
 
@@ -42,5 +42,37 @@ def test_a_broker_that_cannot_be_reached_is_dialed_once_for_all(monkeypatch: pyt
         await shared.close()
         with pytest.raises(ClosedError, match="it is closed"):
             await shared.to("broker:8123")
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_comes_after_the_end_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        gone = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+            gone.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        dialing, closed = asyncio.Event(), asyncio.Event()
+
+        async def slow(address: str) -> Connection:
+            dialing.set()
+            await closed.wait()
+            return await connect(address)
+
+        monkeypatch.setattr(ways, "connect", slow)
+        shared = ways.Ways()
+        asking = asyncio.ensure_future(shared.to(f"{host}:{port}"))
+        await dialing.wait()
+        await shared.close()
+        closed.set()
+        with pytest.raises(ClosedError):
+            await asking
+        await asyncio.wait_for(gone.wait(), 20)
+        server.close()
 
     asyncio.run(main())

@@ -80,8 +80,8 @@ def get_round_robin_selector() -> PartitionSelector:
 
 
 class MessageProducer:
-    """Sends the messages of one topic, one after the other. `broker`, which the original did not have, names a broker that stands alone: host:port. dead_retry
-    and idle_timeout are taken and mean nothing any more; debug logs to the logger "metaq.producer"."""
+    """Sends the messages of one topic, one after the other. `broker`, which the original did not have, names a broker that stands alone: host:port. zk_timeout,
+    dead_retry and idle_timeout are taken and mean nothing any more: a session with ZooKeeper is asked for with 10 s. debug logs to the logger "metaq.producer"."""
 
     def __init__(
         self,

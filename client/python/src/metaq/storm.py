@@ -73,6 +73,10 @@ _PAUSES = (1.0, 30.0)
 """Seconds of the first and the longest pause after a broker has failed."""
 
 
+class _JSON(str):
+    """A value as the text of JSON that it came in. Read and written again, a number would be what Python makes of it."""
+
+
 class Unreadable(ValueError):
     """A message is none that the scheme reads. It goes to the dead-letter topic, where no further try would change that."""
 
@@ -270,8 +274,7 @@ class Spout:
             if flight is None:
                 return
             try:
-                values = self.tuple_of(flight.message)
-                text = json.dumps(values, allow_nan=False)
+                text = _tuple(self.tuple_of(flight.message))
             except Exception as err:
                 self._flights.unreadable(flight, str(err) or repr(err))
                 self._bury(flight)
@@ -507,6 +510,13 @@ class _Pipe:
         self._answers.flush()
 
 
+def _tuple(values: Sequence[Any]) -> str:
+    """Writes a tuple in JSON. Storm ends the worker at anything but a list."""
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"tuple_of returns a list of values, not {values!r:.100}")
+    return "[" + ", ".join(v if isinstance(v, _JSON) else json.dumps(v, allow_nan=False) for v in values) + "]"
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
 
@@ -528,14 +538,10 @@ class Command(Spout):
         body = self._body(message)
         m = message
         known = {"message": body, "topic": m.topic, "partition": str(m.partition), "offset": m.offset, "id": m.id, "attribute": m.attribute}
-        return [known[field] if field in known else self._picked(body, field[1:]) for field in self.fields]
+        members = _members(body) if any(field not in known for field in self.fields) else {}
+        return [known[field] if field in known else members.get(field[1:]) for field in self.fields]
 
-    def _picked(self, body: Any, name: str) -> Any:
-        if not isinstance(body, dict):
-            raise Unreadable("it is no object in JSON")
-        return body.get(name)
-
-    def _body(self, message: Message) -> Any:
+    def _body(self, message: Message) -> str:
         if self.scheme == "raw":
             return base64.b64encode(message.body).decode()
         try:
@@ -546,12 +552,13 @@ class Command(Spout):
             return text
         if _depth(text) > _MAX_DEPTH:
             raise Unreadable(f"it is JSON of more than {_MAX_DEPTH} levels, which Storm does not read")
-        if re.search(rf"\d{{{_MAX_DIGITS + 1}}}", text):  # also in a text, where nobody needs so many
-            raise Unreadable(f"it is JSON with more than {_MAX_DIGITS} digits in a row, which Storm may not read in time")
         try:
-            return json.loads(text, parse_constant=_no_constant)
+            _DECODER.decode(text)
         except ValueError:
             raise Unreadable("it is no JSON") from None
+        if any(found[1] for found in _DIGITS.finditer(text)):
+            raise Unreadable(f"it is JSON with a number of more than {_MAX_DIGITS} digits, which Storm does not read in time")
+        return _JSON(_SPACES.sub(r"\1", text))  # in one line
 
 
 def _depth(text: str) -> int:
@@ -574,6 +581,30 @@ def _depth(text: str) -> int:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant)
+"""Leaves numbers as they are written."""
+
+_TEXT = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+"""Of what is JSON for sure: in other texts it may look for its end again and again."""
+
+_SPACES = re.compile(rf"({_TEXT})|[ \t\r\n]+")
+_DIGITS = re.compile(rf"{_TEXT}|([0-9]{{{_MAX_DIGITS + 1}}})")
+
+
+def _members(text: str) -> dict[str, _JSON]:
+    """What an object in JSON, without spaces, has under its names."""
+    if not text.startswith("{"):
+        raise Unreadable("it is no object in JSON")
+    members: dict[str, _JSON] = {}
+    at = 1
+    while text[at] != "}":
+        name, colon = _DECODER.raw_decode(text, at)
+        _, end = _DECODER.raw_decode(text, colon + 1)
+        members[name] = _JSON(text[colon + 1 : end])
+        at = end + (text[end] == ",")
+    return members
 
 
 def main(args: Optional[Sequence[str]] = None) -> int:

@@ -76,6 +76,7 @@ def test_topics_of_a_member() -> None:
     for row in VECTORS["topics"]:
         assert split_topics(row["text"].encode()) == row["topics"]
         assert join_topics(row["topics"]) == row["written"].encode()
+    assert split_topics(b"a,b,a") == ["a", "b"], "one that is named twice is one"
 
 
 def test_addresses_of_clusters() -> None:

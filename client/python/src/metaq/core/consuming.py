@@ -27,6 +27,7 @@ log = logging.getLogger("metaq.consumer")
 
 _REFRESH = 5.0  # seconds until a broker that stands alone is asked for new partitions
 _PROMPTLY = 2.0  # seconds after the beginning for which the end of a partition counts as where it was then
+_LAST_COMMIT = 5.0  # seconds that the offsets of partitions may take that are given up
 
 Revoked = Callable[[Sequence[TopicPartition]], None]
 
@@ -127,6 +128,7 @@ class Consuming:
         """Finds the partitions of a broker that stands alone, new ones too."""
         found: set[TopicPartition] = set()
         first = True
+        told = ""  # the last error, which is not logged again and again
         while True:
             pause = _REFRESH
             try:
@@ -140,9 +142,12 @@ class Consuming:
                 if not retriable(err):
                     self.hands.fail(err)
                     return
-                log.info("the partitions are not known: %s", err)
+                if str(err) != told:
+                    told = str(err)
+                    log.info("the partitions are not known: %s", told)
                 pause = 1.0
             else:
+                told = ""
                 self._discovered.set()
             first = False
             await asyncio.sleep(pause)
@@ -264,10 +269,14 @@ class Consuming:
                 log.warning("%d partitions are given up while their messages are in somebody's hands", len(late))
         for reader in readers:
             self._note(reader)
-        try:
-            await self._commit(readers)
-        except MetaQError as err:
+        committing = self._loop.create_task(self._commit(readers))
+        done, _ = await asyncio.wait([committing], timeout=_LAST_COMMIT)
+        err = committing.exception() if done else TimedOutError(f"the store of offsets has not answered for {_LAST_COMMIT:g} s")
+        if err is not None:
             log.warning("partitions are given up, and their offsets are not committed: %s", err)
+        # The next owner may have saved something by the time when a store that hangs goes on.
+        for reader in readers:
+            reader.valid = _given_up
 
     def _revoked(self, readers: Sequence[Reader]) -> None:
         if readers and self.options.on_revoked is not None:
@@ -314,7 +323,9 @@ class Consuming:
         """Keeps how far the group has come, what has changed only."""
         await self._commit(list(self.readers.values()))
 
-    async def _commit(self, readers: Iterable[Reader]) -> None:
+    async def _commit(self, readers: Sequence[Reader]) -> None:
+        if not readers:
+            return  # and does not wait for another save, which may hang
         async with self._committing:  # an older offset must not be saved after a newer one
             todo: dict[TopicPartition, tuple[Reader, Union[Message, Offset], Offset]] = {}
             for reader in readers:
@@ -352,8 +363,9 @@ class Consuming:
     def done(self, place: TopicPartition, at: Offset) -> bool:
         """Sets where the group goes on. False if the partition is not this consumer's any more."""
         reader = self.readers.get(place)
-        if reader is None or (reader.valid is not None and not reader.valid()):
+        if reader is None:
             return False
+        # Also while the session is in doubt: it may be had back, and until then nothing is saved.
         reader.position = at
         return True
 
@@ -427,6 +439,11 @@ class Consuming:
             await self.ways.close()
             if self._cluster is not None:
                 await in_thread(self._cluster.close)
+
+
+def _given_up() -> bool:
+    """What a reader asks whose partition may have another owner."""
+    return False
 
 
 async def partitions(connection: Connection, topic: str) -> list[TopicPartition]:

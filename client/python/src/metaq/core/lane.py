@@ -80,10 +80,8 @@ class Lane:
             if producing.alone:
                 for topic in {s.topic for s in islice(self.queue, count) if not s.chosen}:
                     await producing.ask_partitions(connection, topic)
-            if connection.broken is not None:
-                # It broke while this was on its way here. Nothing would ever end what is sent over it now.
-                self.connection = None
-                raise connection.broken
+            # Nothing would ever end what is sent over one that broke on the way here.
+            connection = await self._connected()
         except MetaQError as err:
             for sending in [self.queue.popleft() for _ in range(min(count, len(self.queue)))]:
                 self.in_flight += 1
@@ -124,6 +122,9 @@ class Lane:
         """The connection, made anew if there is none. That the last one broke is an error once: what was in flight on it has to be sent again
         before anything else."""
         if self.connection is not None:
+            if self.connection.address != self.address:
+                # Whoever is there yet, and takes messages, is not the broker that others read from.
+                self.connection.fail(ConnectionLostError(f"it is at {self.address} now"))
             broken = self.connection.broken
             if broken is None:
                 return self.connection

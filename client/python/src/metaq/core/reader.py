@@ -51,6 +51,8 @@ class Reader:
         self._stored = False  # the store has, or had, an offset of the partition
         self._start = start  # given by seek: what the store says does not count
         self._first = first  # it was found when the consumer began, and nothing has failed since
+        self._kept = False  # it goes on where the group was before
+        self._beyond = False  # that is beyond the end, which was told
         self._consuming = consuming
         self._size = consuming.options.fetch_size
         self._address = ""
@@ -161,6 +163,7 @@ class Reader:
         if self._start is None:
             kept = await self._consuming.load(self)
             if kept is not None:
+                self._kept = True
                 return kept.offset
         start = self._consuming.options.start if self._start is None else self._start
         since = self._start is None and start == "latest" and not (self._first and self._consuming.promptly())
@@ -185,25 +188,36 @@ class Reader:
                 raise
             if moved.offset < offset and not self._master:
                 raise _Later("a slave that is behind its master has an earlier end") from None
+            if self._kept:
+                text = "%s in %s: no message begins at offset %d, where the group goes on; what was there may have been removed before it was read. It goes on at %d"
+                log.warning(text, group, self.place, offset, moved.offset)
             return [], moved.offset
         except NotFoundError:
-            if await self._written(connection):
+            if await self._written(connection, offset):
                 return [], offset  # the wait is over, ask again
             raise
         messages, used = protocol.decode(self.place, offset, data)
         if messages:
             self._size = options.fetch_size
+            self._kept = True
         else:
             # The message is larger than what was asked for.
             self._size = min(protocol.message_size(data) or 2 * self._size, 0x7FFFFFFF)
         return messages, offset + used
 
-    async def _written(self, connection: Connection) -> bool:
+    async def _written(self, connection: Connection, offset: int) -> bool:
         """Tells a wait that is over from a partition that nobody has written yet, which is answered at once."""
         try:
-            await end(connection, self.place)
+            ends = await end(connection, self.place)
         except NotFoundError:
             return False
+        if ends < offset and self._master and not self._beyond:
+            self._beyond = True
+            text = (
+                "%s in %s: offset %d, where the group goes on, lies beyond the end of the partition, %d: nothing is read before the end has passed it, and what "
+                "comes until then is left out. Has the broker lost its messages? seek, or 'metaq offsets reset', moves the group"
+            )
+            log.error(text, self._consuming.group, self.place, offset, ends)
         return True
 
 

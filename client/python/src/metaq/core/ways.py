@@ -33,10 +33,14 @@ class Ways:
                 if why and monotonic() < when + _FAILED_FOR:
                     raise ConnectionLostError(why)
                 try:
-                    connection = self._open[address] = await connect(address)
+                    connection = await connect(address)
                 except ConnectionLostError as err:
                     self._failed[address] = monotonic(), str(err)
                     raise
+                if self._closed:  # meanwhile, and nobody would end this one
+                    await connection.close()
+                    raise ClosedError()
+                self._open[address] = connection
             return connection
 
     async def close(self) -> None:

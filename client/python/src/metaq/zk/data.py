@@ -119,6 +119,6 @@ def join_topics(topics: Iterable[str]) -> bytes:
 
 
 def split_topics(data: bytes) -> list[str]:
-    """Reads the data of a member. The order means nothing."""
+    """Reads the data of a member. The order means nothing, nor that a topic is named twice."""
     names = (name.strip() for name in data.decode(errors="replace").split(","))
-    return [name for name in names if name]
+    return list(dict.fromkeys(name for name in names if name))
