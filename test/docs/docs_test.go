@@ -97,9 +97,6 @@ func TestLinks(t *testing.T) {
 		return string(b), err
 	}
 	for name, text := range pages(t) {
-		if name == "docs/performance.md" {
-			continue // rendered of the pages in docs/performance.d, which are read here
-		}
 		for _, b := range brokenLinks(name, text, read) {
 			t.Errorf("%s links to %s", name, b)
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,6 +29,10 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar: command lines as a user types them, against brokers of their own.
 func TestScripts(t *testing.T) {
+	// Below nohup, SIGHUP is ignored, and what is started inherits that; of a signal that is caught it does not.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	z := zookeeper.Start(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
