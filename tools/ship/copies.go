@@ -319,8 +319,16 @@ const (
 
 // remember keeps what is known of a file that is gone, where compressed files are read.
 func (f *follower) remember(fl *file) {
-	if !f.input.Gzip || fl.packed || fl.acked < leastCopied || len(f.orphans) >= mostRemember {
+	if !f.input.Gzip || fl.packed || fl.acked < leastCopied {
 		return
+	}
+	if len(f.orphans) >= mostRemember {
+		// The one that went first makes room: most files are compressed soon after they were rotated, or never.
+		oldest := slices.IndexFunc(f.orphans, (*file).drained)
+		if oldest < 0 {
+			return // all of them have bytes that are looked for yet
+		}
+		f.orphans = slices.Delete(f.orphans, oldest, oldest+1)
 	}
 	copied := *fl
 	copied.src, copied.blocks = nil, nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -355,5 +356,19 @@ func TestWrittenAs(t *testing.T) {
 		if got := writtenAs(c.path); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.path, got, c.want)
 		}
+	}
+}
+
+// Of more removed files than are remembered, the last ones are: the next compressed file is one of them.
+func TestRemember_TheLastRemovedFiles(t *testing.T) {
+	f := &follower{input: &Input{Gzip: true}, passed: map[identity]passed{}}
+	looked := &file{path: "bytes of it are looked for", gone: true, size: 2}
+	f.orphans = append(f.orphans, looked)
+	for i := range mostRemember + 10 {
+		f.remember(&file{path: strconv.Itoa(i), gone: true, size: leastCopied, next: leastCopied, acked: leastCopied})
+	}
+	first, last := f.orphans[0], f.orphans[len(f.orphans)-1]
+	if len(f.orphans) != mostRemember || first != looked || last.path != strconv.Itoa(mostRemember+9) {
+		t.Errorf("%d are remembered, from %q to %q", len(f.orphans), first.path, last.path)
 	}
 }
